@@ -2,6 +2,7 @@
 
 use bytesize::ByteSize;
 use caching_proxy::{
+    admin::other_instances,
     config::{self, Flags},
     control::{self, ClearReport, Instance, UnreachedInstance},
     error::Chain,
@@ -39,7 +40,18 @@ pub(crate) fn clear_caches(flags: &Flags) -> Result<(), Failure> {
     for error in &report.refused {
         say_error(error);
     }
-    if !report.failed.is_empty() || !report.refused.is_empty() {
+    let mut is_unconfirmed = false;
+    for instance in &report.cleared {
+        if !instance.unconfirmed.is_empty() {
+            is_unconfirmed = true;
+            say(&format!(
+                "error: the caching-proxy on port {} has cleared its cache, but not all instances that share it have: {}",
+                instance.instance.port,
+                other_instances(&instance.unconfirmed)
+            ));
+        }
+    }
+    if is_unconfirmed || !report.failed.is_empty() || !report.refused.is_empty() {
         return Err(Failure::Unreached);
     }
     if report.cleared.is_empty() {

@@ -5,6 +5,7 @@ mod entry_args;
 mod examples;
 mod negative_values;
 mod offline_args;
+mod sharing_args;
 mod store_args;
 mod warm_args;
 
@@ -18,6 +19,7 @@ pub use self::{
     deployment_args::DeploymentArgs,
     entry_args::{LsArgs, PurgeArgs, ShowArgs, Sort},
     offline_args::{ExportArgs, ImportArgs, OfflineArgs, OfflineSettingsArgs, Switch},
+    sharing_args::SharedTierArgs,
     store_args::StoreArgs,
     warm_args::WarmArgs,
 };
@@ -252,6 +254,13 @@ pub struct SettingsArgs {
         reason = "a doc comment here would replace the help of the command"
     )]
     pub store: StoreArgs,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a doc comment here would replace the help of the command"
+    )]
+    pub shared_tier: SharedTierArgs,
 }
 
 /// Commands. Those about a running proxy talk to it over its control socket.
@@ -396,6 +405,7 @@ impl SettingsArgs {
         .into_iter()
         .chain(self.deployment.options())
         .chain(self.store.options())
+        .chain(self.shared_tier.options())
         .chain(self.offline.options())
         .filter_map(|(name, value)| Some((name, value?)))
         .collect()

@@ -7,7 +7,7 @@ use caching_proxy::{
     control::{self, ControlError, Instance},
     disk::OpenError,
     origin::CaError,
-    server::StartError,
+    server::{StartError, TierError},
 };
 
 use crate::commands;
@@ -65,6 +65,9 @@ pub(crate) enum Failure {
     Start(#[source] io::Error),
     #[error("--store")]
     Store(#[source] OpenError),
+    /// The cache cannot be shared.
+    #[error("the shared cache cannot be used")]
+    SharedTier(#[source] TierError),
     #[error("the server stopped unexpectedly")]
     Ended(#[source] io::Error),
     #[error("--clear-cache could not reach this proxy")]
@@ -73,6 +76,9 @@ pub(crate) enum Failure {
     Killed,
     #[error("not all caches were cleared")]
     Unreached,
+    /// Other instances may still have what was purged.
+    #[error("it does not hold yet at other instances that share the cache: {0}")]
+    Unconfirmed(String),
     /// The command's running proxy could not be determined.
     #[error(transparent)]
     ChooseError(#[from] control::ChooseError),
@@ -98,7 +104,8 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Io(error) => Self::Start(error),
-            StartError::Store(error) => Self::Store(error),
+            StartError::Tier(TierError::Store(error)) => Self::Store(error),
+            StartError::Tier(error) => Self::SharedTier(error),
         }
     }
 }
@@ -126,6 +133,7 @@ impl Failure {
             Self::Store(OpenError::Locked { .. }) => 3,
             Self::Store(OpenError::Io { .. } | OpenError::ReadOnly { .. }) => 1,
             Self::Store(_) => 2,
+            Self::SharedTier(_) => 2,
             Self::Config(_) | Self::OriginCa(_) | Self::Refused(_) | Self::UnknownTopic(_) => 2,
             Self::PortInUse { .. }
             | Self::PortReserved { .. }
@@ -133,7 +141,9 @@ impl Failure {
             | Self::Bind { .. }
             | Self::Dashboard { .. }
             | Self::Metrics { .. } => 3,
-            Self::Unreached | Self::ChooseError(_) | Self::Unanswered(_) => 4,
+            Self::Unreached | Self::Unconfirmed(_) | Self::ChooseError(_) | Self::Unanswered(_) => {
+                4
+            }
             Self::Warm(error) => error.exit_code(),
             Self::Import(error) => error.exit_code(),
         })

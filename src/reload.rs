@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 
 use crate::{
-    cache::{Cache, CacheUnavailable, Clear, Cleared, Namespace},
+    cache::{Cache, CacheUnavailable, ClearHere, Cleared, Namespace},
     config::{Changes, Config, ConfigError, Flags, LoadConfig},
     error::Chain,
 };
@@ -205,6 +205,9 @@ impl Reload {
             if let Some(disk) = self.0.cache.disk() {
                 disk.set_namespace(Namespace::of(&now.config.partitioning()));
             }
+            if let Some(tier) = self.0.cache.shared() {
+                tier.set_namespace(Namespace::of(&now.config.partitioning()));
+            }
             self.clear_cache().await?;
             now.cache_state = CacheState::Usable;
             self.0.in_force.send_replace(now);
@@ -218,7 +221,7 @@ impl Reload {
     }
 
     async fn clear_cache(&self) -> Result<(), CacheUnavailable> {
-        let removal = self.0.cache.send(Clear).await?;
+        let removal = self.0.cache.send(ClearHere).await?;
         // If it cannot be written to the disk, the disk is not read until it can.
         let Cleared { entries, bytes } = removal.cleared;
         log::info!(

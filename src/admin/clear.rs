@@ -1,21 +1,57 @@
 //! `clear`: removes everything that is stored.
 
-use bytesize::ByteSize;
+use std::time::Duration;
 
-use super::{AdminError, Caller};
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+use super::{AdminError, Caller, OTHERS_WAIT, other_instances};
 use crate::{
-    cache::{Clear, Cleared},
+    cache::{Clear, Cleared, Unconfirmed},
     disk::Ended,
     proxy::Shared,
 };
 
-/// Removes every stored response from memory and from disk, and lets no fetch in progress store one. Says what was removed
-/// from both.
+/// How to clear.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClearRequest {
+    /// How long to wait for other instances that share a cache with this one, in milliseconds.
+    pub wait_millis: u64,
+}
+
+impl Default for ClearRequest {
+    fn default() -> Self {
+        Self {
+            wait_millis: OTHERS_WAIT,
+        }
+    }
+}
+
+/// What was removed.
+#[derive(Clone, Debug, Default)]
+pub struct ClearedEverywhere {
+    /// From memory.
+    pub in_memory: Cleared,
+    /// From disk.
+    pub on_disk: Ended,
+    /// Where it does not hold.
+    pub unconfirmed: Unconfirmed,
+}
+
+/// Removes every stored response from memory and from disk, and lets no fetch in progress store one. Waits until other
+/// instances that share a cache with this one have done the same.
 ///
 /// # Errors
 /// The cache did not respond, or it could not be written to the disk.
-pub async fn clear(shared: &Shared, caller: Caller) -> Result<(Cleared, Ended), AdminError> {
-    let (cleared, on_disk) = shared.cache.send(Clear).await?.confirmed().await?;
+pub async fn clear(
+    shared: &Shared,
+    request: ClearRequest,
+    caller: Caller,
+) -> Result<ClearedEverywhere, AdminError> {
+    let mut removal = shared.cache.send(Clear).await?;
+    let told = std::mem::take(&mut removal.told);
+    let (cleared, on_disk) = removal.confirmed().await?;
     let of_disk = match shared.cache.disk() {
         None => String::new(),
         Some(_) => format!("; on disk: entries {}", on_disk.responses),
@@ -26,5 +62,18 @@ pub async fn clear(shared: &Shared, caller: Caller) -> Result<(Cleared, Ended), 
         cleared.entries,
         ByteSize(cleared.bytes)
     );
-    Ok((cleared, on_disk))
+    let unconfirmed = told
+        .applied(Duration::from_millis(request.wait_millis))
+        .await;
+    if !unconfirmed.is_empty() {
+        log::warn!(
+            "not cleared at all instances: {}",
+            other_instances(&unconfirmed)
+        );
+    }
+    Ok(ClearedEverywhere {
+        in_memory: cleared,
+        on_disk,
+        unconfirmed,
+    })
 }

@@ -30,7 +30,7 @@ mod why;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::why::parse as parse_why;
 pub use self::{
-    clear::clear,
+    clear::{ClearRequest, ClearedEverywhere, clear},
     error::AdminError,
     export::{Export, ExportFrame, ExportRequest, ExportSummary, export},
     import::{ImportOutcome, ImportRequest, import},
@@ -42,9 +42,26 @@ pub use self::{
 };
 
 use crate::{
-    cache::{EntryFilter, FilterError, FilterSpec},
+    cache::{EntryFilter, FilterError, FilterSpec, OtherInstances, Unconfirmed},
     proxy::Shared,
 };
+
+/// How long an action waits for other instances that share a cache with this one, in milliseconds, unless it is told.
+pub const OTHERS_WAIT: u64 = 2000;
+
+/// The instances where an action does not hold, in words.
+pub fn other_instances(unconfirmed: &Unconfirmed) -> String {
+    let others = unconfirmed.others.map(|others| match others {
+        OtherInstances::NotTold => {
+            "none could be told, because Redis cannot be reached; they will be told when it can"
+        }
+        OtherInstances::NotKnown => {
+            "perhaps some that Redis does not know, because its data are younger than --redis-lease"
+        }
+    });
+    let names = unconfirmed.instances.iter().map(String::as_str);
+    names.chain(others).collect::<Vec<_>>().join(", ")
+}
 
 /// Where an action was called from, for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,11 @@
 //! `purge`: removes stored responses, or makes them stale, by path, pattern or tag.
 
+use std::time::Duration;
+
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use super::{AdminError, Caller, filter};
+use super::{AdminError, Caller, OTHERS_WAIT, filter, other_instances};
 use crate::{
     cache::{FilterSpec, PurgeAction, Purged},
     policy::Time,
@@ -11,7 +13,7 @@ use crate::{
 };
 
 /// Which responses to purge, and how.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PurgeRequest {
     /// Which responses.
@@ -19,6 +21,24 @@ pub struct PurgeRequest {
     /// Whether to remove them, make them stale, or only report them.
     #[serde(default)]
     pub how: PurgeAction,
+    /// How long to wait for other instances that share a cache with this one, in milliseconds.
+    #[serde(default = "others_wait")]
+    pub wait_millis: u64,
+}
+
+fn others_wait() -> u64 {
+    OTHERS_WAIT
+}
+
+impl Default for PurgeRequest {
+    /// Names nothing, which is refused.
+    fn default() -> Self {
+        Self {
+            names: FilterSpec::default(),
+            how: PurgeAction::default(),
+            wait_millis: OTHERS_WAIT,
+        }
+    }
 }
 
 /// Purges stored responses. It holds for every worker when this returns.
@@ -32,7 +52,7 @@ pub async fn purge(
     now: Time,
 ) -> Result<Purged, AdminError> {
     let wanted = filter(&request.names, shared)?;
-    let purged = shared.cache.purge(wanted, request.how, now).await?;
+    let (mut purged, told) = shared.cache.purge(wanted, request.how, now).await?;
     let action = match request.how {
         PurgeAction::DryRun => return Ok(purged),
         PurgeAction::Expire => "marked as stale",
@@ -44,5 +64,14 @@ pub async fn purge(
         purged.responses,
         ByteSize(purged.bytes)
     );
+    purged.unconfirmed = told
+        .applied(Duration::from_millis(request.wait_millis))
+        .await;
+    if !purged.unconfirmed.is_empty() {
+        log::warn!(
+            "not {action} at all instances: {}",
+            other_instances(&purged.unconfirmed)
+        );
+    }
     Ok(purged)
 }

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use crate::{
-    cache::{DiskTier, GetStats},
+    cache::{DiskTier, GetStats, SharedTier},
     observe::Report,
     policy::Time,
     proxy::Shared,
@@ -17,6 +17,7 @@ pub async fn stats(shared: &Shared, now: Time) -> Report {
     let report = Report {
         is_offline: config.offline,
         disk: shared.cache.disk().map(DiskTier::stats),
+        shared: shared.cache.shared().map(SharedTier::stats),
         ..Report::new(observer, stored, config.policy.mode)
     };
     let states = shared.origin_states(now);

@@ -12,40 +12,33 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     sync::Arc,
-    time::Duration,
 };
 
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult, WrapFuture as _};
 use foldhash::fast::RandomState;
 
-use crate::{
-    cache::{
-        disk_tier::{DiskTier, EndScope, Endings, Removal},
-        fetches::{
-            active::Fetch,
-            messages::{EndFetch, FetchResult, Put},
-            reader::{FetchId, SharedFetch},
-            recipients::TicketRecipients,
-            ticket::FetchTicket,
-        },
-        found::{Cleared, PutOutcome},
-        hit_for_miss::HitsForMiss,
-        manage::tag_purges::TagPurges,
-        messages::{Claim, ClaimBasis, Claimed, Clear, Coalescing, Get, Invalidate, Remove},
-        not_stored_paths::NotStoredPaths,
-        store::{
-            budget::Budget,
-            key::{Key, Resource},
-            memory::Store,
-            related::UnsafeRequest,
-        },
+use crate::cache::{
+    disk_tier::{DiskTier, EndScope, Endings},
+    fetches::{
+        active::Fetch,
+        messages::{EndFetch, FetchResult, Put},
+        reader::{FetchId, SharedFetch},
+        recipients::TicketRecipients,
+        ticket::FetchTicket,
     },
-    policy::Time,
+    found::PutOutcome,
+    hit_for_miss::HitsForMiss,
+    manage::tag_purges::TagPurges,
+    messages::{Claim, ClaimBasis, Claimed, Coalescing, Get},
+    not_stored_paths::NotStoredPaths,
+    shared_tier::SharedState,
+    store::{
+        budget::Budget,
+        key::{Key, Resource},
+        memory::Store,
+    },
 };
 
-/// How many invalidated keys are freed in one step, and the time between two steps.
-const SWEEP_KEYS: usize = 48;
-const SWEEP_PAUSE: Duration = Duration::from_millis(1);
 /// After so many messages, other tasks of the thread run, even if there are more.
 const MESSAGES_IN_A_ROW: u64 = 32;
 /// How many messages the mailbox holds. Beyond that, senders wait.
@@ -60,7 +53,7 @@ pub struct CacheActor {
     /// Earlier fetches began before the last step of a purge that removes.
     pub(super) purged_before: FetchId,
     pub(super) hits_for_miss: HitsForMiss,
-    not_stored_paths: NotStoredPaths,
+    pub(super) not_stored_paths: NotStoredPaths,
     pub(super) next_id: u64,
     /// How many validations in the background were declined since the start.
     pub(super) declined: u64,
@@ -69,11 +62,13 @@ pub struct CacheActor {
     /// How many messages were handled.
     handled: u64,
     /// True while invalidated keys are freed, a step at a time.
-    is_sweeping: bool,
+    pub(super) is_sweeping: bool,
     /// The store on disk. `None` if there is none.
     pub(super) disk: Option<Arc<DiskTier>>,
     /// The ends that the disk has not confirmed yet.
     pub(super) endings: Endings,
+    /// The tier that several instances share. `None` if there is none.
+    pub(super) shared: Option<SharedState>,
     /// True if an actor before this one has failed. What it was told to end is not known.
     is_restart: bool,
     /// The actor, as its tickets address it; `None` before the first ticket. The actor lives as long as its thread.
@@ -86,7 +81,7 @@ impl CacheActor {
     pub(super) fn new(
         store: Store,
         (budget, max_object_bytes): (Arc<Budget>, u64),
-        disk: Option<Arc<DiskTier>>,
+        (disk, shared): (Option<Arc<DiskTier>>, Option<SharedState>),
         (first_fetch, is_restart): (FetchId, bool),
     ) -> Self {
         Self {
@@ -104,6 +99,7 @@ impl CacheActor {
             is_sweeping: false,
             disk,
             endings: Endings::default(),
+            shared,
             is_restart,
             recipients: None,
         }
@@ -121,14 +117,6 @@ impl CacheActor {
         self.handled += 1;
         if self.handled.is_multiple_of(MESSAGES_IN_A_ROW) {
             self.pause(context);
-        }
-    }
-
-    /// Frees some invalidated keys now, and the others between later messages.
-    fn sweep(&mut self, context: &mut Context<Self>) {
-        self.is_sweeping = self.store.sweep(SWEEP_KEYS);
-        if self.is_sweeping {
-            context.run_later(SWEEP_PAUSE, Self::sweep);
         }
     }
 
@@ -165,6 +153,7 @@ impl CacheActor {
         let partition = claim.key.partition();
         let fetch = Fetch {
             id,
+            stamp: self.shared.as_ref().and_then(SharedState::stamp),
             partition,
             variant: claim.variant,
             since: claim.now,
@@ -207,21 +196,6 @@ impl CacheActor {
         Some(SharedFetch::new(Arc::clone(&fetch.state), wait))
     }
 
-    /// Voids the fetches of `resource`, except `spared`.
-    fn void(&mut self, resource: &Resource, spared: Option<FetchId>) {
-        if let Some(fetches) = self.fetches.remove(resource) {
-            let is_spared = |fetch: &Fetch| Some(fetch.id) == spared;
-            let (left, voided): (Vec<_>, Vec<_>) = fetches.into_iter().partition(is_spared);
-            for fetch in voided {
-                self.tag_purges.ended(fetch.id);
-                fetch.voided();
-            }
-            if !left.is_empty() {
-                self.fetches.insert(resource.clone(), left);
-            }
-        }
-    }
-
     /// Removes a fetch that has ended; `None` if it was voided before.
     pub(super) fn forget(&mut self, resource: &Resource, id: FetchId) -> Option<Fetch> {
         let fetches = self.fetches.get_mut(resource)?;
@@ -257,6 +231,7 @@ impl Handler<Get> for CacheActor {
 
     fn handle(&mut self, Get(key): Get, context: &mut Self::Context) -> Self::Result {
         self.take_turns(context);
+        self.end_with_lease(context);
         MessageResult(self.store.find(&key))
     }
 }
@@ -266,6 +241,7 @@ impl Handler<Claim> for CacheActor {
 
     fn handle(&mut self, mut claim: Claim, context: &mut Self::Context) -> Self::Result {
         self.take_turns(context);
+        self.end_with_lease(context);
         let found = self.store.find(&claim.key);
         match &claim.basis {
             ClaimBasis::Found(seen) if !found.is_same_as(seen) => {
@@ -315,10 +291,10 @@ impl Handler<Put> for CacheActor {
 
     fn handle(&mut self, put: Put, context: &mut Self::Context) -> Self::Result {
         self.take_turns(context);
-        let Some(Fetch { variant, .. }) = self.fetch(&put.key, put.id) else {
+        let Some(Fetch { variant, stamp, .. }) = self.fetch(&put.key, put.id) else {
             return MessageResult(PutOutcome::Void);
         };
-        let variant = *variant;
+        let (variant, stamp) = (*variant, *stamp);
         if self.tag_purges.concern(put.id, put.entry.head()) || self.is_of_purged_bytes(&put) {
             self.forget(&put.key.resource, put.id);
             return MessageResult(PutOutcome::Void);
@@ -330,10 +306,13 @@ impl Handler<Put> for CacheActor {
         let key = put.entry.key_for(&put.key);
         let is_doubted =
             put.entry.head().is_guess() && put.id < self.store.oldest_joinable(&put.key.resource);
-        let for_disk = self.disk.is_some().then(|| Arc::clone(&put.entry));
+        let has_tiers = self.disk.is_some() || self.shared.is_some();
+        let for_tiers = has_tiers.then(|| Arc::clone(&put.entry));
         let outcome = self.store.put(&key, put.entry, (put.since, put.now));
-        if let Some(entry) = for_disk {
+        if let Some(entry) = for_tiers {
             self.put_on_disk(&key, &entry, put.since, outcome);
+            let stored = (&key, &entry);
+            self.put_into_shared_tier(stored, (stamp, put.now), outcome, put.lease);
         }
         if outcome == PutOutcome::Stored {
             self.forget(&put.key.resource, put.id);
@@ -361,74 +340,5 @@ impl Handler<EndFetch> for CacheActor {
         }
         self.hits_for_miss
             .ended(&end.key, &fetch, (end.result, end.refused));
-    }
-}
-
-impl Handler<Remove> for CacheActor {
-    type Result = MessageResult<Remove>;
-
-    fn handle(
-        &mut self,
-        Remove { key, entry }: Remove,
-        context: &mut Self::Context,
-    ) -> Self::Result {
-        self.take_turns(context);
-        self.store.remove(&key, &entry);
-        self.store.remove(&key.shared(), &entry);
-        self.endings.removals += 1;
-        let scope = EndScope::Resources(vec![key.resource.clone()]);
-        MessageResult(Removal {
-            cleared: Cleared::default(),
-            confirmation: self.end_on_disk(scope, |disk| disk.remove(&key), context),
-        })
-    }
-}
-
-impl Handler<Invalidate> for CacheActor {
-    type Result = MessageResult<Invalidate>;
-
-    fn handle(&mut self, invalidate: Invalidate, context: &mut Self::Context) -> Self::Result {
-        self.take_turns(context);
-        let before = FetchId(self.next_id);
-        let request = |at: &Time| UnsafeRequest { before, at: *at };
-        let related = invalidate
-            .related
-            .as_ref()
-            .map(|(resource, at)| (resource, request(at)));
-        if let Some((resource, request)) = related {
-            self.store.note_unsafe(resource, request);
-        }
-        let mut cleared = Cleared::default();
-        for resource in &invalidate.resources {
-            self.void(resource, invalidate.by);
-            let removed = self.store.invalidate(resource);
-            cleared.entries += removed.entries;
-            cleared.bytes += removed.bytes;
-        }
-        if !self.is_sweeping {
-            self.sweep(context);
-        }
-        MessageResult(Removal {
-            cleared,
-            confirmation: self.invalidate_on_disk(&invalidate.resources, related, context),
-        })
-    }
-}
-
-impl Handler<Clear> for CacheActor {
-    type Result = MessageResult<Clear>;
-
-    fn handle(&mut self, _: Clear, context: &mut Self::Context) -> Self::Result {
-        let fetches = std::mem::take(&mut self.fetches);
-        self.tag_purges = TagPurges::default();
-        self.hits_for_miss.clear();
-        self.not_stored_paths.clear();
-        let cleared = self.store.clear();
-        fetches.values().flatten().for_each(Fetch::voided);
-        self.store.free(fetches);
-        MessageResult(Removal {
-            cleared,
-            confirmation: self.end_on_disk(EndScope::All, DiskTier::clear, context),
-        })
     }
 }

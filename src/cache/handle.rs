@@ -12,6 +12,7 @@ use crate::cache::{
     disk_tier::DiskTier,
     fetches::reader::FetchId,
     messages::Invalidate,
+    shared_tier::{SharedState, SharedTier},
     store::{
         budget::Budget,
         changes::{ChangeCounts, Snapshot},
@@ -35,6 +36,7 @@ pub struct Cache {
     pub(super) budget: Arc<Budget>,
     max_object_bytes: u64,
     disk: Option<Arc<DiskTier>>,
+    shared: Option<Arc<SharedTier>>,
 }
 
 impl Cache {
@@ -47,6 +49,7 @@ impl Cache {
             budget: Budget::new(max_memory_bytes),
             max_object_bytes,
             disk: None,
+            shared: None,
         }
     }
 
@@ -62,6 +65,25 @@ impl Cache {
     /// The store on disk. `None` if there is none.
     pub fn disk(&self) -> Option<&DiskTier> {
         self.disk.as_deref()
+    }
+
+    /// The same cache with a tier that several instances share, before its actor has started.
+    #[must_use]
+    pub fn with_shared_tier(self, tier: SharedTier) -> Self {
+        Self {
+            shared: Some(Arc::new(tier)),
+            ..self
+        }
+    }
+
+    /// The tier that several instances share. `None` if there is none.
+    pub fn shared(&self) -> Option<&SharedTier> {
+        self.shared.as_deref()
+    }
+
+    /// True if what is stored may be served. It may not if this instance does not know any more what others have ended.
+    pub(super) fn is_current(&self) -> bool {
+        self.shared.as_ref().is_none_or(|tier| tier.is_current())
     }
 
     /// Starts the actor in the arbiter of this thread, unless it has started in another one.
@@ -89,8 +111,10 @@ impl Cache {
             }
         }
         let limits = (Arc::clone(&self.budget), self.max_object_bytes);
-        let disk = self.disk.clone();
-        CacheActor::new(store, limits, disk, (first_fetch, is_restart)).start()
+        let shared = self.shared.clone();
+        let shared = shared.map(|tier| SharedState::new(tier, is_restart));
+        let tiers = (self.disk.clone(), shared);
+        CacheActor::new(store, limits, tiers, (first_fetch, is_restart)).start()
     }
 
     /// The actor; `None` if it has not started. An actor that has panicked, or whose thread has ended, is started again in

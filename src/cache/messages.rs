@@ -102,6 +102,8 @@ pub struct Invalidate {
     pub(super) by: Option<FetchId>,
     /// The unsafe request whose related paths are concerned, and when it had its response; `None` if there is none.
     pub(super) related: Option<(Resource, Time)>,
+    /// Whether another instance has told of it. Then the others know it too.
+    pub(super) is_from_others: bool,
 }
 
 impl Invalidate {
@@ -111,6 +113,17 @@ impl Invalidate {
             resources,
             by: ticket.map(FetchTicket::id),
             related: None,
+            is_from_others: false,
+        }
+    }
+
+    /// Invalidates what another instance has invalidated, as an unsafe request to the resource of `related` did.
+    pub(super) fn from_others(resources: Vec<Resource>, related: Option<(Resource, Time)>) -> Self {
+        Self {
+            resources,
+            by: None,
+            related,
+            is_from_others: true,
         }
     }
 

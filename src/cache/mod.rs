@@ -5,11 +5,13 @@
 //! | `actor` | [`CacheActor`]: it alone changes the store and the list of fetches |
 //! | `actor_starts` | the address of the actor, also after it was started again |
 //! | `messages` | the messages of the actor: [`Get`], [`Claim`], [`Put`], [`Clear`], [`Invalidate`], ... |
+//! | `ends` | what the actor does when stored responses end |
 //! | `found` | the results of lookups and changes: [`Found`], [`PutOutcome`], [`Cleared`] |
 //! | `handle` | [`Cache`]: the handle that the rest of the program uses |
 //! | `store` | responses in memory, their keys and counts, the budget, eviction |
 //! | `fetches` | [`FetchTicket`], [`BodyWriter`], [`SharedFetch`]: one fetch, written once and read by many |
 //! | `disk_tier` | [`DiskTier`]: the store on disk beneath memory |
+//! | `shared_tier` | [`SharedTier`]: what several proxies share, beneath memory and disk |
 //! | `worker_cache` | [`WorkerCache`]: a worker's lookups in the index of what is stored |
 //! | `hit_for_miss` | what is remembered of a response that was not stored |
 //! | `known_misses` | [`KnownMisses`]: keys of which a worker knows that their responses are not stored |
@@ -38,6 +40,7 @@
 mod actor;
 mod actor_starts;
 mod disk_tier;
+mod ends;
 mod fetches;
 mod found;
 mod handle;
@@ -49,6 +52,7 @@ mod namespace;
 mod not_stored_paths;
 mod recent;
 mod room;
+mod shared_tier;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -76,6 +80,10 @@ pub use messages::{
     CacheStats, Claim, ClaimBasis, Claimed, Clear, Coalescing, Get, GetStats, Invalidate, Remove,
 };
 pub use namespace::Namespace;
+pub use shared_tier::{
+    ClearHere, InSharedTier, OtherInstances, SharedTier, SharingSettings, ToldOthers, Turn,
+    Unconfirmed,
+};
 pub use store::body::{Body, Slices};
 pub use store::changes::Snapshot;
 pub use store::entry::Entry;

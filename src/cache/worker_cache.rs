@@ -158,7 +158,7 @@ impl<T: Default + 'static> WorkerCache<T> {
 
     /// What the index has for a key; `None` if it has nothing, or if the actor must be asked.
     pub fn get<'k>(&self, key: impl Into<KeyRef<'k>>) -> Option<Rc<CachedLookup<T>>> {
-        if self.mode == WorkerCacheMode::Off {
+        if self.mode == WorkerCacheMode::Off || !self.cache.is_current() {
             return None;
         }
         let key = key.into();

@@ -1,8 +1,12 @@
 //! `check-config`: reads the configuration as a start does, and prints it.
 
+use bytesize::ByteSize;
 use caching_proxy::{
     cli::SettingsArgs,
-    config::{self, Setting, SettingSource, in_words},
+    config::{self, Config, Setting, SettingSource, in_words},
+    error::Chain,
+    redis::{self, RedisReport},
+    server::redis_tls,
 };
 use serde_json::{Map, Value, json};
 
@@ -14,12 +18,84 @@ pub(super) fn check_config(settings: SettingsArgs, as_json: bool) -> Result<(), 
     let environment = |variable: &str| std::env::var_os(variable);
     let (config, settings) = config::inspect(&settings.flags(), &environment)?;
     tls_for(&config)?;
+    let redis = redis_report(&config);
     print(&if as_json {
-        json_line(&document(settings))?
+        json_line(&document(settings, redis))?
     } else {
-        table(&settings)
+        format!(
+            "{}{}",
+            table(&settings),
+            redis.map_or_else(String::new, redis_lines)
+        )
     });
     Ok(())
+}
+
+/// What the Redis of the configuration is; `None` if there is none. A proxy starts without it, so it is no error of the
+/// configuration that it cannot be reached.
+fn redis_report(config: &Config) -> Option<Result<RedisReport, String>> {
+    let url = config.shared_tier.url.as_ref()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let report = async {
+        let tls = redis_tls(config).map_err(|error| error.to_string())?;
+        let namespace = &config.shared_tier.namespace;
+        let report = redis::check(url, namespace, tls).await;
+        report.map_err(|error| Chain(&error).to_string())
+    };
+    Some(match runtime {
+        Ok(runtime) => runtime.block_on(report),
+        Err(error) => Err(error.to_string()),
+    })
+}
+
+/// What the Redis of the configuration is, and what to set there.
+fn redis_lines(report: Result<RedisReport, String>) -> String {
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => {
+            return format!("\nRedis cannot be used now, and a proxy would work alone: {error}\n");
+        }
+    };
+    let version = report.version.as_deref().unwrap_or("of an unknown version");
+    let latency = report.latency.as_secs_f64() * 1e3;
+    let mut text = format!("\nRedis answers: {version}, {latency:.2} ms\n");
+    let memory = report.max_memory_bytes.map(|bytes| match bytes {
+        0 => "no limit".to_owned(),
+        bytes => ByteSize(bytes).to_string(),
+    });
+    let policy = report.max_memory_policy.as_deref();
+    if let (Some(memory), Some(policy)) = (memory, policy) {
+        text.push_str(&format!(
+            "  maxmemory {memory}, maxmemory-policy {policy}\n"
+        ));
+    }
+    for advice in advice(&report) {
+        text.push_str(&format!("  {advice}\n"));
+    }
+    text
+}
+
+/// What to set in Redis.
+fn advice(report: &RedisReport) -> Vec<String> {
+    let mut advice = Vec::new();
+    if report.max_memory_bytes == Some(0) {
+        advice
+            .push("set maxmemory: without a limit the cache grows with what is fetched".to_owned());
+    }
+    let policy = report.max_memory_policy.as_deref();
+    if policy.is_some_and(|policy| !policy.ends_with("-lfu") && !policy.ends_with("-lru")) {
+        advice.push(
+            "set maxmemory-policy to allkeys-lfu, so that what is used least makes room".to_owned(),
+        );
+    }
+    let refused = report.refused.iter();
+    advice
+        .extend(refused.map(|refusal| {
+            format!("the user of the URL may not do all that is needed: {refusal}")
+        }));
+    advice
 }
 
 fn table(settings: &[Setting]) -> String {
@@ -31,7 +107,18 @@ fn table(settings: &[Setting]) -> String {
     text
 }
 
-fn document(settings: Vec<Setting>) -> Value {
+fn document(settings: Vec<Setting>, redis: Option<Result<RedisReport, String>>) -> Value {
+    let redis = redis.map(|report| match report {
+        Ok(report) => json!({
+            "reached": true,
+            "version": report.version,
+            "latency_us": u64::try_from(report.latency.as_micros()).unwrap_or(u64::MAX),
+            "maxmemory": report.max_memory_bytes,
+            "maxmemory_policy": report.max_memory_policy,
+            "advice": advice(&report),
+        }),
+        Err(error) => json!({ "reached": false, "error": error }),
+    });
     let settings: Map<String, Value> = settings
         .into_iter()
         .map(|Setting { name, value, place }| {
@@ -46,7 +133,7 @@ fn document(settings: Vec<Setting>) -> Value {
             (name.to_owned(), setting)
         })
         .collect();
-    json!({ "valid": true, "settings": settings })
+    json!({ "valid": true, "settings": settings, "redis": redis })
 }
 
 fn where_it_is(place: &SettingSource) -> String {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -10,7 +10,7 @@ use caching_proxy::{
     admin::{ImportOutcome, ImportRequest},
     cli::ImportArgs,
     control::{self, ChosenInstance, ControlError},
-    har::{self, HarEntry, HarError, Stop},
+    har::{self, HarEntry, HarError, LongTexts, Stop},
 };
 use serde::Serialize;
 
@@ -65,18 +65,20 @@ struct SkippedEntries {
 
 /// Imports, and says what was imported and what was not.
 pub(super) fn run(asked: &ImportArgs) -> Result<(), Failure> {
-    let file: Box<dyn Read> = match asked.file == Path::new("-") {
-        true => Box::new(io::stdin().lock()),
-        false => Box::new(File::open(&asked.file).map_err(|source| ImportError::Open {
-            path: asked.file.clone(),
-            source,
-        })?),
+    let (texts, file): (LongTexts, Box<dyn Read>) = match asked.file == Path::new("-") {
+        true => (LongTexts::default(), Box::new(io::stdin().lock())),
+        false => File::open(&asked.file)
+            .and_then(har::open_file)
+            .map_err(|source| ImportError::Open {
+                path: asked.file.clone(),
+                source,
+            })?,
     };
     let proxy = control::choose(asked.proxy.port)?;
     let mut summary = ImportSummary::default();
     let mut failure = None;
     let read = har::read_entries(file, &mut |number, entry| {
-        match import(&proxy, asked, entry.get()) {
+        match import(&proxy, asked, (entry.get(), &texts)) {
             Ok(None) => summary.imported += 1,
             Ok(Some(reason)) => summary.skip(reason, number),
             Err(error) => {
@@ -114,13 +116,13 @@ pub(super) fn run(asked: &ImportArgs) -> Result<(), Failure> {
 fn import(
     proxy: &ChosenInstance,
     asked: &ImportArgs,
-    entry: &str,
+    (entry, texts): (&str, &LongTexts),
 ) -> Result<Option<String>, ControlError> {
     let entry: HarEntry<'_> = match serde_json::from_str(entry) {
         Ok(entry) => entry,
         Err(error) => return Ok(Some(format!("it is not an entry of HAR 1.2: {error}"))),
     };
-    let (exchange, body) = match har::convert(entry) {
+    let (exchange, body) = match har::convert(entry, texts) {
         Ok(converted) => converted,
         Err(reason) => return Ok(Some(reason.to_string())),
     };
@@ -133,7 +135,8 @@ fn import(
         Ok(description) => description,
         Err(error) => return Ok(Some(error.to_string())),
     };
-    let ImportOutcome { refused } = proxy.import(&description, &body)?;
+    let mut write = |out: &mut dyn Write| body.write_to(out);
+    let ImportOutcome { refused } = proxy.import(&description, (body.len_bytes(), &mut write))?;
     Ok(refused)
 }
 

@@ -1,7 +1,7 @@
 //! `purge`: removes responses from the cache of a running proxy, or marks them as stale.
 
 use caching_proxy::{
-    admin::PurgeRequest,
+    admin::{PurgeRequest, other_instances},
     cache::{FilterSpec, PurgeAction, Purged},
     cli::PurgeArgs,
     control,
@@ -30,14 +30,18 @@ pub(super) fn run(purge: PurgeArgs) -> Result<(), Failure> {
             tags: purge.tag,
         },
         how,
+        ..PurgeRequest::default()
     };
     let body = serde_json::to_vec(&ask).map_err(|error| Failure::Print(error.into()))?;
     let purged: Purged = control::choose(purge.proxy.port)?.ask("POST", "/purge", &body)?;
-    if purge.proxy.json {
-        return print_json(&purged);
+    match purge.proxy.json {
+        true => print_json(&purged)?,
+        false => print(&told(&purged, how, purge.soft, &asked)),
     }
-    print(&told(&purged, how, purge.soft, &asked));
-    Ok(())
+    match purged.unconfirmed.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Unconfirmed(other_instances(&purged.unconfirmed))),
+    }
 }
 
 /// The paths and tags of the command, for the case that nothing matches.
@@ -106,6 +110,7 @@ mod tests {
             more_paths: false,
             on_disk: 0,
             not_read_on_disk: 0,
+            ..Purged::default()
         };
         let text = told(&purged, PurgeAction::Remove, false, "/*");
         assert!(

@@ -3,7 +3,10 @@
 use std::{borrow::Cow, fmt, io, path::PathBuf};
 
 use super::keys::KEYS;
-use crate::origin::{ProxyUrlError, UrlError};
+use crate::{
+    origin::{ProxyUrlError, UrlError},
+    redis::RedisUrlError,
+};
 
 /// Why a configuration is refused. `Display` and its sources form one sentence.
 #[derive(Debug, thiserror::Error)]
@@ -261,6 +264,9 @@ pub enum ValueError {
     /// The value is not the URL of a proxy.
     #[error(transparent)]
     Proxy(ProxyUrlError),
+    /// The value is not the URL of a Redis.
+    #[error(transparent)]
+    Redis(RedisUrlError),
 }
 
 impl ValueError {

@@ -20,6 +20,7 @@
 //! | `selection.rs` | the route and the rule that apply to a request |
 //! | `settings.rs` | all settings as values, for `check-config` |
 //! | `sizes.rs` | the sizes of the cache |
+//! | `sharing.rs` | the settings of the tier that several instances share |
 //! | `store.rs` | the settings of the store on disk |
 //! | `trusted_proxies.rs` | the peers that are trusted to say whom they forward for |
 //! | `tunnels.rs` | settings of tunnels |
@@ -43,6 +44,7 @@ mod rule_keys;
 mod rules;
 mod selection;
 mod settings;
+mod sharing;
 mod sizes;
 mod store;
 mod tables;
@@ -66,6 +68,7 @@ pub use self::{
     origin::OriginSettings,
     selection::Selection,
     settings::{Setting, in_words},
+    sharing::SharedTierSettings,
     store::StoreSettings,
     trusted_proxies::TrustedProxies,
     tunnels::TunnelSettings,
@@ -144,6 +147,8 @@ pub struct Config {
     pub max_object_bytes: u64,
     /// The store on disk.
     pub store: StoreSettings,
+    /// The tier that several instances share.
+    pub shared_tier: SharedTierSettings,
     /// PEM file of certificates trusted in addition to the system's. `None`: only the system's.
     pub origin_ca: Option<PathBuf>,
     /// How requests reach the origin.
@@ -191,6 +196,7 @@ impl Config {
             max_memory_bytes: DEFAULT_MAX_MEMORY_BYTES,
             max_object_bytes: DEFAULT_MAX_MEMORY_BYTES / 4,
             store: StoreSettings::default(),
+            shared_tier: SharedTierSettings::default(),
             origin_ca: None,
             origin_settings: OriginSettings::default(),
             workers: cores(),
@@ -313,6 +319,7 @@ impl<'a> SettingSources<'a> {
             max_memory_bytes,
             max_object_bytes,
             store: StoreSettings::read(self)?,
+            shared_tier: SharedTierSettings::read(self)?,
             origin_ca: self.get("origin-ca", value::path)?.flatten(),
             workers: self
                 .get("workers", value::workers)?

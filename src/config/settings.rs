@@ -107,6 +107,7 @@ impl Config {
             max_memory_bytes,
             max_object_bytes,
             store,
+            shared_tier,
             origin_ca,
             origin_settings,
             workers: _,
@@ -136,6 +137,7 @@ impl Config {
             ("max_object", size(*max_object_bytes)),
         ];
         values.extend(store.values());
+        values.extend(shared_tier.values());
         values.extend([
             ("max_stale", duration(policy.max_stale)),
             ("origin_ca", path(origin_ca.as_deref())),

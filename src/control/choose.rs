@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     ControlError, Instance,
-    client::{ControlRequest, ask},
+    client::{ControlRequest, WriteBody, WrittenBody, ask, ask_with_body},
     commands::{DESCRIBE_TIMEOUT, is_running, names_in},
     directories::SocketDirectories,
     lock::InstanceName,
@@ -67,18 +67,23 @@ impl ChosenInstance {
         stream::open(&self.name.socket, command, TRANSFER_TIMEOUT)
     }
 
-    /// Sends it a response to store, described as JSON, with its body.
+    /// Sends it a response to store, described as JSON. Its body has so many bytes, which a function writes.
     ///
     /// # Errors
-    /// As [`ChosenInstance::ask`].
-    pub fn import(&self, description: &[u8], body: &[u8]) -> Result<ImportOutcome, ControlError> {
-        let length = import_length(description)?;
+    /// As [`ChosenInstance::ask`], or the body is not written whole.
+    pub fn import(
+        &self,
+        description: &[u8],
+        (length, write): (u64, &mut WriteBody<'_>),
+    ) -> Result<ImportOutcome, ControlError> {
+        let described = import_length(description)?;
         let command = ControlRequest {
             method: "POST",
             target: "/import",
-            body: &[&length, description, body],
+            body: &[&described, description],
         };
-        ask(&self.name.socket, command, TRANSFER_TIMEOUT)
+        let body = WrittenBody { length, write };
+        ask_with_body(&self.name.socket, command, body, TRANSFER_TIMEOUT)
     }
 }
 

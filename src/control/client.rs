@@ -47,16 +47,51 @@ pub(super) fn ask<T: DeserializeOwned>(
     limit: Duration,
 ) -> Result<T, ControlError> {
     let deadline = Instant::now() + limit;
-    let mut stream = connect(socket, limit).map_err(|source| ControlError::Connect {
+    let mut stream = connected(socket, limit)?;
+    let answer = write_request(&mut stream, command, 0)
+        .and_then(|()| answer(&mut stream, deadline))
+        .map_err(|source| failed_exchange(socket, source))?;
+    understand(&answer)
+}
+
+/// Writes a body.
+pub(super) type WriteBody<'a> = dyn FnMut(&mut dyn Write) -> io::Result<()> + 'a;
+
+/// A body that follows that of a request, and is written piece by piece.
+pub(super) struct WrittenBody<'a> {
+    /// Its length, in bytes.
+    pub(super) length: u64,
+    /// Writes it.
+    pub(super) write: &'a mut WriteBody<'a>,
+}
+
+/// Sends a request with a body that may be long. Each piece of it may take `limit`, and then the response.
+pub(super) fn ask_with_body<T: DeserializeOwned>(
+    socket: &Path,
+    command: ControlRequest<'_>,
+    body: WrittenBody<'_>,
+    limit: Duration,
+) -> Result<T, ControlError> {
+    let mut stream = connected(socket, limit)?;
+    let answer = write_request(&mut stream, command, body.length)
+        .and_then(|()| (body.write)(&mut stream))
+        .and_then(|()| answer(&mut stream, Instant::now() + limit))
+        .map_err(|source| failed_exchange(socket, source))?;
+    understand(&answer)
+}
+
+fn connected(socket: &Path, limit: Duration) -> Result<UnixStream, ControlError> {
+    connect(socket, limit).map_err(|source| ControlError::Connect {
         path: socket.to_owned(),
         source,
-    })?;
-    let answer =
-        exchange(&mut stream, command, deadline).map_err(|source| ControlError::Exchange {
-            path: socket.to_owned(),
-            source,
-        })?;
-    understand(&answer)
+    })
+}
+
+fn failed_exchange(socket: &Path, source: io::Error) -> ControlError {
+    ControlError::Exchange {
+        path: socket.to_owned(),
+        source,
+    }
 }
 
 /// Whether it is certain that nobody listens on a socket.
@@ -94,26 +129,26 @@ pub(super) fn send(
     command: ControlRequest<'_>,
     limit: Duration,
 ) -> Result<UnixStream, ControlError> {
-    let mut stream = connect(socket, limit).map_err(|source| ControlError::Connect {
-        path: socket.to_owned(),
-        source,
-    })?;
-    let sent = write_request(&mut stream, command);
-    let sent = sent.and_then(|()| stream.set_read_timeout(Some(limit)));
-    sent.map_err(|source| ControlError::Exchange {
-        path: socket.to_owned(),
-        source,
-    })?;
+    let mut stream = connected(socket, limit)?;
+    write_request(&mut stream, command, 0)
+        .and_then(|()| stream.set_read_timeout(Some(limit)))
+        .map_err(|source| failed_exchange(socket, source))?;
     Ok(stream)
 }
 
-fn write_request(stream: &mut UnixStream, command: ControlRequest<'_>) -> io::Result<()> {
+/// Writes a request, whose body has `more` bytes that are not written here.
+fn write_request(
+    stream: &mut UnixStream,
+    command: ControlRequest<'_>,
+    more: u64,
+) -> io::Result<()> {
     let ControlRequest {
         method,
         target,
         body,
     } = command;
-    let length: usize = body.iter().map(|part| part.len()).sum();
+    let length: u64 = body.iter().map(|part| part.len() as u64).sum();
+    let length = length.saturating_add(more);
     let head = format!(
         "{method} {target} HTTP/1.1\r\nHost: caching-proxy\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
     );
@@ -121,13 +156,8 @@ fn write_request(stream: &mut UnixStream, command: ControlRequest<'_>) -> io::Re
     body.iter().try_for_each(|part| stream.write_all(part))
 }
 
-/// Sends the request and reads until the end of the connection.
-fn exchange(
-    stream: &mut UnixStream,
-    command: ControlRequest<'_>,
-    deadline: Instant,
-) -> io::Result<Vec<u8>> {
-    write_request(stream, command)?;
+/// Reads until the end of the connection.
+fn answer(stream: &mut UnixStream, deadline: Instant) -> io::Result<Vec<u8>> {
     let mut answer = Vec::new();
     let mut piece = [0; 4096];
     loop {

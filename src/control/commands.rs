@@ -15,6 +15,7 @@ use super::{
     lock::{IfNoFile, InstanceName, LockAttempt},
     routes::ClearResponse,
 };
+use crate::cache::Unconfirmed;
 
 /// Timeout for an instance to clear its cache.
 const CLEAR_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,6 +38,8 @@ pub struct ClearedInstance {
     pub bytes: u64,
     /// Responses that were removed from disk.
     pub on_disk: u64,
+    /// Where it does not hold: at instances on other machines that share a cache with this one.
+    pub unconfirmed: Unconfirmed,
 }
 
 /// A running instance whose cache was not cleared.
@@ -170,6 +173,7 @@ fn clear_one(name: &InstanceName) -> ClearOutcome {
                     entries,
                     bytes,
                     on_disk,
+                    unconfirmed,
                 }),
                 _,
             ) => {
@@ -178,6 +182,7 @@ fn clear_one(name: &InstanceName) -> ClearOutcome {
                     entries,
                     bytes,
                     on_disk,
+                    unconfirmed,
                 }));
             }
             (Err(ControlError::Connect { source, .. }), Liveness::Unknown)

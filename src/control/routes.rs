@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Instance, transfer};
 use crate::{
-    admin::{self, AdminError, Caller},
-    cache::{Listing, Purged},
+    admin::{self, AdminError, Caller, ClearRequest},
+    cache::{Listing, Purged, Unconfirmed},
     clock,
     explain::{Explanation, Shown},
     proxy::Shared,
@@ -26,6 +26,9 @@ pub(super) struct ClearResponse {
     pub(super) bytes: u64,
     #[serde(default)]
     pub(super) on_disk: u64,
+    /// Where it does not hold.
+    #[serde(default)]
+    pub(super) unconfirmed: Unconfirmed,
 }
 
 pub(super) fn configure(app: &mut ServiceConfig) {
@@ -64,15 +67,21 @@ async fn stats(shared: Data<Shared>) -> HttpResponse {
 }
 
 async fn clear(
+    body: Bytes,
     shared: Data<Shared>,
     instance: Data<Instance>,
 ) -> Result<Json<ClearResponse>, AdminError> {
-    let (cleared, on_disk) = admin::clear(&shared, Caller::Command).await?;
+    let request = match body.is_empty() {
+        true => ClearRequest::default(),
+        false => parse(&body)?,
+    };
+    let cleared = admin::clear(&shared, request, Caller::Command).await?;
     Ok(Json(ClearResponse {
         instance: instance.as_ref().clone(),
-        entries: cleared.entries,
-        bytes: cleared.bytes,
-        on_disk: on_disk.responses,
+        entries: cleared.in_memory.entries,
+        bytes: cleared.in_memory.bytes,
+        on_disk: cleared.on_disk.responses,
+        unconfirmed: cleared.unconfirmed,
     }))
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::methods::{get, post};
 use crate::{
-    admin::{self, AdminError, Caller, ListRequest, PurgeRequest},
+    admin::{self, AdminError, Caller, ClearRequest, ListRequest, PurgeRequest},
     cache::{FilterSpec, ListOrder, Listing},
     clock,
     proxy::Shared,
@@ -98,10 +98,10 @@ async fn purge(body: Json<PurgeBody>, shared: Data<Shared>) -> Result<Json<Remov
 }
 
 async fn clear(shared: Data<Shared>) -> Result<Json<Removed>, AdminError> {
-    let (cleared, _) = admin::clear(&shared, Caller::Dashboard).await?;
+    let cleared = admin::clear(&shared, ClearRequest::default(), Caller::Dashboard).await?;
     Ok(Json(Removed {
-        entries: cleared.entries,
-        bytes: cleared.bytes,
+        entries: cleared.in_memory.entries,
+        bytes: cleared.in_memory.bytes,
     }))
 }
 

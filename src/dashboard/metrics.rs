@@ -5,19 +5,24 @@ use std::fmt;
 use actix_web::{HttpResponse, web::Data};
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text::encode},
-    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    encoding::{DescriptorEncoder, EncodeMetric as _, MetricEncoder, NoLabelSet, text::encode},
+    metrics::{MetricType, gauge::ConstGauge},
     registry::{Registry, Unit},
 };
 use tokio::time::Instant;
 
+use super::{
+    samples::{counter, gauge, sample},
+    tier_metrics::{disk, shared_tier},
+};
 use crate::{
-    cache::{CacheStats, DiskTier, GetStats},
+    cache::{CacheStats, DiskTier, GetStats, SharedTier},
     clock,
     disk::DiskStats,
     headers::RequestOutcome,
     observe::{BOUNDS_MILLIS, OriginTotals, RouteTotals, Totals, dropped_log_lines},
     proxy::Shared,
+    redis::RedisStats,
 };
 
 const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -30,6 +35,7 @@ pub(super) async fn metrics(shared: Data<Shared>) -> HttpResponse {
         totals: shared.observer.totals(),
         stored: shared.cache.send(GetStats).await.ok(),
         on_disk: shared.cache.disk().map(DiskTier::stats),
+        shared: shared.cache.shared().map(SharedTier::stats),
         dropped: shared.observer.feed().map_or(0, |feed| feed.dropped()),
         uptime_seconds: shared.observer.uptime().as_secs_f64(),
         is_offline: shared.config().offline,
@@ -63,6 +69,7 @@ struct Figures {
     totals: Totals,
     stored: Option<CacheStats>,
     on_disk: Option<DiskStats>,
+    shared: Option<RedisStats>,
     dropped: u64,
     uptime_seconds: f64,
     is_offline: bool,
@@ -93,6 +100,9 @@ impl Collector for Figures {
         }
         if let Some(stored) = &self.on_disk {
             disk(to, stored)?;
+        }
+        if let Some(shared) = &self.shared {
+            shared_tier(to, shared)?;
         }
         let help = "Requests that were left out of the dashboard's list";
         counter(to, "dashboard_dropped_requests", help, None, self.dropped)?;
@@ -280,102 +290,6 @@ fn cache(to: &mut DescriptorEncoder<'_>, stored: &CacheStats) -> fmt::Result {
     let help = "Stored responses that were evicted to free memory";
     counter(to, "evictions", help, None, stored.evictions)?;
     gauge(to, "fetches", "Fetches in progress", None, stored.fetches)
-}
-
-fn disk(to: &mut DescriptorEncoder<'_>, disk: &DiskStats) -> fmt::Result {
-    let bytes = || Some(Unit::Bytes);
-    gauge(
-        to,
-        "disk_entries",
-        "Responses stored on disk",
-        None,
-        disk.responses,
-    )?;
-    gauge(
-        to,
-        "disk_used",
-        "Space that the store on disk takes",
-        bytes(),
-        disk.bytes,
-    )?;
-    let help = "Most space that the store on disk takes";
-    gauge(to, "disk_limit", help, bytes(), disk.limit_bytes)?;
-    let help = "Responses that wait to be written to disk, in memory";
-    gauge(to, "disk_waiting", help, bytes(), disk.waiting_bytes)?;
-    let help = "1 if the store on disk is in use, 0 if it fails";
-    gauge(
-        to,
-        "disk_up",
-        help,
-        None,
-        u64::from(disk.bypassed.is_none()),
-    )?;
-    let help = "Lookups on disk by result";
-    let mut family = to.encode_descriptor("disk_lookups", help, None, MetricType::Counter)?;
-    for (result, count) in [
-        ("hit", disk.hits),
-        ("miss", disk.misses),
-        ("late", disk.late),
-        ("corrupt", disk.corrupt),
-    ] {
-        sample(&mut family, &[("result", result)], count)?;
-    }
-    counter(
-        to,
-        "disk_writes",
-        "Responses written to disk",
-        None,
-        disk.written,
-    )?;
-    let help = "Bytes written to disk";
-    counter(
-        to,
-        "disk_written",
-        help,
-        bytes().as_ref(),
-        disk.written_bytes,
-    )?;
-    let help =
-        "Responses that were not written to disk: it was too slow, failed, or they were too large";
-    counter(to, "disk_dropped", help, None, disk.dropped)?;
-    let help = "Responses that were removed from disk to make room";
-    counter(to, "disk_evictions", help, None, disk.evicted)
-}
-
-fn sample(family: &mut MetricEncoder<'_>, labels: &[(&str, &str)], count: u64) -> fmt::Result {
-    let labels: Vec<(String, String)> = labels
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
-    ConstCounter::new(count).encode(family.encode_family(&labels)?)
-}
-
-fn counter<N>(
-    to: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    unit: Option<&Unit>,
-    number: N,
-) -> fmt::Result
-where
-    ConstCounter<N>: EncodeMetric,
-{
-    let encoder = to.encode_descriptor(name, help, unit, MetricType::Counter)?;
-    ConstCounter::new(number).encode(encoder)
-}
-
-fn gauge<N>(
-    to: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    unit: Option<Unit>,
-    number: N,
-) -> fmt::Result
-where
-    ConstGauge<N>: EncodeMetric,
-{
-    let encoder = to.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
-    ConstGauge::new(number).encode(encoder)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a sum for means")]

@@ -5,6 +5,7 @@
 //! | `sampler.rs` | once a second: the counters, and the requests since |
 //! | `events.rs` | the same, streamed to the page (server-sent events) |
 //! | `metrics.rs` | `/metrics`, in the text form of OpenMetrics |
+//! | `tier_metrics.rs`, `samples.rs` | its part about the tiers beneath memory; the samples of one metric |
 //! | `metrics_listener.rs` | metrics and health checks on another address |
 //! | `entries.rs` | the list of what is stored; purge and clear |
 //! | `guard.rs` | access control: Host, Origin, token |
@@ -23,6 +24,8 @@ mod methods;
 mod metrics;
 mod metrics_listener;
 mod sampler;
+mod samples;
+mod tier_metrics;
 mod time_limits;
 
 use std::{

@@ -31,6 +31,7 @@ macro_rules! guides {
             /// [offline]: crate::guide::offline
             /// [http]: crate::guide::http
             /// [store]: crate::guide::store
+            /// [sharing]: crate::guide::sharing
             /// [service]: crate::guide::service
             /// [troubleshooting]: crate::guide::troubleshooting
             /// [internals]: crate::guide::internals
@@ -49,6 +50,7 @@ guides! {
     offline: "Record an API once, test against it for ever, in CI too",
     http: "What the proxy does with HTTP, point by point",
     store: "The cache on disk: restarts, space, what the files are, failures",
+    sharing: "Several proxies, one cache: Redis, clears that hold everywhere",
     service: "Running it as a service: systemd, Docker, logs, signals, exit codes",
     troubleshooting: "Questions people have: always a MISS, old data, 502, cookies, ...",
     internals: "How the proxy is built, and what always holds",

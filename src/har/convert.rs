@@ -5,8 +5,10 @@ use std::borrow::Cow;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
+    body::{HarBody, LongBody},
     entry::{HarContent, HarEntry, HarHeader},
     exchange::{HeaderLine, RecordedExchange},
+    long_text::LongTexts,
 };
 
 /// The most headers of a message.
@@ -80,11 +82,14 @@ pub enum SkipReason {
     LargeRequest,
 }
 
-/// The exchange of an entry, with the body of its response.
+/// The exchange of an entry, with the body of its response. `texts` are the long strings of its file.
 ///
 /// # Errors
 /// It is no response that can be stored.
-pub fn convert(entry: HarEntry<'_>) -> Result<(RecordedExchange, Vec<u8>), SkipReason> {
+pub fn convert(
+    entry: HarEntry<'_>,
+    texts: &LongTexts,
+) -> Result<(RecordedExchange, HarBody), SkipReason> {
     let HarEntry {
         started,
         request,
@@ -110,11 +115,12 @@ pub fn convert(entry: HarEntry<'_>) -> Result<(RecordedExchange, Vec<u8>), SkipR
         return Err(SkipReason::Status);
     }
     let posted = request.posted.and_then(|posted| posted.text);
-    let posted_bytes = posted.as_ref().map_or(0, String::len);
-    if request.url.len() > MAX_HEAD_BYTES
-        || posted_bytes > MAX_POSTED_BYTES
-        || is_large(&request.headers)
-        || is_large(&response.headers)
+    let is_large_text = |text: &str, most: usize| text.len() > most || texts.are_in(text);
+    if is_large_text(&request.url, MAX_HEAD_BYTES)
+        || is_large_text(posted.as_deref().unwrap_or_default(), MAX_POSTED_BYTES)
+        || is_large_text(&response.content.mime_type, MAX_HEAD_BYTES)
+        || is_large(&request.headers, texts)
+        || is_large(&response.headers, texts)
     {
         return Err(SkipReason::LargeRequest);
     }
@@ -129,11 +135,10 @@ pub fn convert(entry: HarEntry<'_>) -> Result<(RecordedExchange, Vec<u8>), SkipR
     if !has_body && content.size > 0 {
         return Err(SkipReason::NoBody);
     }
-    let is_ours = mark.is_some();
     let is_encoded = mark.as_ref().is_some_and(|mark| mark.is_encoded);
-    let (body, is_text) = body(content)?;
+    let (body, is_text) = body(content, texts)?;
     let mut headers = kept_headers(&response.headers, is_encoded);
-    if !is_ours {
+    if mark.is_none() {
         describe(&mut headers, content, (&body, is_text), started.as_deref());
     }
     let exchange = RecordedExchange {
@@ -148,20 +153,30 @@ pub fn convert(entry: HarEntry<'_>) -> Result<(RecordedExchange, Vec<u8>), SkipR
     Ok((exchange, body))
 }
 
-fn is_large(headers: &[HarHeader<'_>]) -> bool {
+fn is_large(headers: &[HarHeader<'_>], texts: &LongTexts) -> bool {
     let bytes = headers
         .iter()
         .map(|line| line.name.len() + line.value.len());
-    headers.len() > MAX_HEADERS || bytes.sum::<usize>() > MAX_HEAD_BYTES
+    let is_long = |line: &HarHeader<'_>| texts.are_in(&line.name) || texts.are_in(&line.value);
+    headers.len() > MAX_HEADERS
+        || bytes.sum::<usize>() > MAX_HEAD_BYTES
+        || headers.iter().any(is_long)
 }
 
 /// The body, and whether the file has it as text.
-fn body(content: &HarContent<'_>) -> Result<(Vec<u8>, bool), SkipReason> {
-    let Some(text) = content.text else {
-        return Ok((Vec::new(), false));
+fn body(content: &HarContent<'_>, texts: &LongTexts) -> Result<(HarBody, bool), SkipReason> {
+    let text = content.text.filter(|text| text.get() != "null");
+    let Some(text) = text else {
+        return Ok((HarBody::Memory(Vec::new()), false));
     };
-    if text.get() == "null" {
-        return Ok((Vec::new(), false));
+    let is_base64 = match content.encoding.as_deref() {
+        None | Some("") => false,
+        Some("base64") => true,
+        Some(_) => return Err(SkipReason::Encoding),
+    };
+    if let Some(long) = texts.find(text) {
+        let body = LongBody::new(long, is_base64).map_err(|_| SkipReason::Encoding)?;
+        return Ok((HarBody::Long(body), !is_base64));
     }
     // A string without escapes is not copied.
     let text: Cow<'_, str> = match serde_json::from_str::<&str>(text.get()) {
@@ -170,14 +185,13 @@ fn body(content: &HarContent<'_>) -> Result<(Vec<u8>, bool), SkipReason> {
             .map_err(|_| SkipReason::Encoding)?
             .into(),
     };
-    match content.encoding.as_deref() {
-        None | Some("") => Ok((text.into_owned().into_bytes(), true)),
-        Some("base64") => STANDARD
+    let bytes = match is_base64 {
+        false => text.into_owned().into_bytes(),
+        true => STANDARD
             .decode(text.as_bytes())
-            .map(|bytes| (bytes, false))
-            .map_err(|_| SkipReason::Encoding),
-        Some(_) => Err(SkipReason::Encoding),
-    }
+            .map_err(|_| SkipReason::Encoding)?,
+    };
+    Ok((HarBody::Memory(bytes), !is_base64))
 }
 
 /// The lines of `headers` that are no pseudo-headers of HTTP/2 and not among `left_out`. Some programs join lines of one name
@@ -239,7 +253,7 @@ fn without_coding_in_vary((name, value): HeaderLine) -> Option<HeaderLine> {
 fn describe(
     headers: &mut Vec<HeaderLine>,
     content: &HarContent<'_>,
-    (body, is_text): (&[u8], bool),
+    (body, is_text): (&HarBody, bool),
     started: Option<&str>,
 ) {
     let has = |headers: &[HeaderLine], name: &str| headers.iter().any(|line| line.0 == name);
@@ -284,7 +298,11 @@ mod tests {
     use crate::har::read_entries;
 
     fn converted(text: &str) -> Result<(RecordedExchange, Vec<u8>), SkipReason> {
-        convert(serde_json::from_str(text).unwrap())
+        let (exchange, body) = convert(serde_json::from_str(text).unwrap(), &LongTexts::default())?;
+        match body {
+            HarBody::Memory(bytes) => Ok((exchange, bytes)),
+            HarBody::Long(_) => panic!("there are no long strings"),
+        }
     }
 
     fn entry(url: &str, method: &str, response: &str) -> String {
@@ -391,7 +409,7 @@ mod tests {
             file.splice(at..(at + len).min(file.len()), bytes);
             let _ = read_entries(file.as_slice(), &mut |_, entry| {
                 if let Ok(entry) = serde_json::from_str(entry.get()) {
-                    let _ = convert(entry);
+                    let _ = convert(entry, &LongTexts::default());
                 }
                 Ok(())
             });

@@ -3,6 +3,7 @@
 use std::{
     cell::Cell,
     fmt,
+    fs::File,
     io::{self, BufReader, Read},
     rc::Rc,
 };
@@ -12,7 +13,10 @@ use serde::de::{
 };
 use serde_json::{Deserializer, error::Category, value::RawValue};
 
-/// The largest entry, in bytes. The body of a response is in it, in base64 a third larger than it is.
+use super::long_text::LongTexts;
+
+/// The largest entry, in bytes, without the long strings that stay in the file. If none do, the body of a response is in it,
+/// in base64 a third larger than it is.
 pub const MAX_ENTRY_BYTES: u64 = 256 * 1024 * 1024;
 /// The most entries.
 const MAX_ENTRIES: u64 = 1_000_000;
@@ -79,6 +83,21 @@ pub enum HarError {
         /// What is wrong.
         why: String,
     },
+}
+
+/// A HAR file for [`read_entries`], and the long strings that stay in it. Those of what is no regular file, such as a pipe,
+/// are read.
+///
+/// # Errors
+/// It cannot be read.
+pub fn open_file(file: File) -> io::Result<(LongTexts, Box<dyn Read>)> {
+    match file.metadata()?.is_file() {
+        true => {
+            let (texts, shortened) = LongTexts::of(file);
+            Ok((texts, Box::new(shortened)))
+        }
+        false => Ok((LongTexts::default(), Box::new(file))),
+    }
 }
 
 /// Calls `each` with every entry of a HAR file and its number, counted from 1. Returns how many there were; `None` if `each`

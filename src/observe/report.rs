@@ -13,6 +13,7 @@ use crate::{
     headers::RequestOutcome,
     origin::{OriginPace, OriginUrl},
     policy::{Mode, Reason, Remedy, Time},
+    redis::RedisStats,
 };
 
 /// The state of a proxy.
@@ -74,6 +75,9 @@ pub struct Report {
     /// The state of the store on disk; `None` if there is none.
     #[serde(default)]
     pub disk: Option<DiskStats>,
+    /// The state of the tier that several instances share; `None` if there is none.
+    #[serde(default)]
+    pub shared: Option<RedisStats>,
     /// Lines of log that were dropped because nobody read them.
     #[serde(default)]
     pub dropped_log_lines: u64,
@@ -204,6 +208,7 @@ impl Report {
             uptime_seconds: observer.uptime().as_secs(),
             is_offline: false,
             disk: None,
+            shared: None,
             requests: totals.requests(),
             hit_ratio: share(from_cache, judged),
             hits: totals.hits(),

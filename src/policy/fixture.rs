@@ -17,7 +17,7 @@ pub(super) const NOW: Time = Time::from_unix_millis(1_795_404_600_000);
 /// NOW as an HTTP date.
 pub(super) const DATE: &str = "Mon, 23 Nov 2026 03:30:00 GMT";
 
-pub(super) type Lines<'a> = &'a [(&'a str, &'a str)];
+pub(crate) type Lines<'a> = &'a [(&'a str, &'a str)];
 
 pub(super) fn policy(mode: Mode) -> Policy {
     Policy {
@@ -123,6 +123,6 @@ impl<'a> Exchange<'a> {
 }
 
 /// Stores a response to a plain GET.
-pub(super) fn stored(mode: Mode, response: Lines<'_>) -> StoredHead {
+pub(crate) fn stored(mode: Mode, response: Lines<'_>) -> StoredHead {
     Exchange::new(mode, response).admit().unwrap()
 }

@@ -44,7 +44,7 @@ mod syntax;
 mod validating;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 #[cfg(test)]

@@ -101,11 +101,13 @@ pub enum Reason {
     Recorded,
     /// It was imported from a file.
     Imported,
+    /// It came from the tier that several instances share.
+    SharedHit,
 }
 
 impl Reason {
     /// All reasons, in the order of declaration.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::Method,
         Self::RequestBody,
         Self::GraphqlMutation,
@@ -153,6 +155,7 @@ impl Reason {
         Self::Offline,
         Self::Recorded,
         Self::Imported,
+        Self::SharedHit,
     ];
 
     /// The short name.
@@ -205,6 +208,7 @@ impl Reason {
             Self::Offline => "offline",
             Self::Recorded => "recorded",
             Self::Imported => "imported",
+            Self::SharedHit => "shared-hit",
         }
     }
 
@@ -258,6 +262,7 @@ impl Reason {
             Self::Offline => "the proxy is offline",
             Self::Recorded => "it was recorded, for offline alone",
             Self::Imported => "it was imported from a file",
+            Self::SharedHit => "it came from the shared tier",
         }
     }
 
@@ -310,7 +315,8 @@ impl Reason {
             | Self::CacheUnavailable
             | Self::Offline
             | Self::Recorded
-            | Self::Imported => {
+            | Self::Imported
+            | Self::SharedHit => {
                 return None;
             }
         })
@@ -333,6 +339,7 @@ impl Reason {
                 | Self::Offline
                 | Self::Recorded
                 | Self::Imported
+                | Self::SharedHit
         )
     }
 

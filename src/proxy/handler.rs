@@ -7,7 +7,7 @@
 //!    every request is answered from here ([`offline`]).
 //! 3. [`serve_or_fetch`] looks up the key, decides with the policy, and serves from the cache, or claims the fetch. One
 //!    request leads; the others follow it.
-//!    The one that leads asks the disk first ([`DiskLookup`]).
+//!    The one that leads asks the disk first ([`DiskLookup`]), then the tier that several instances share ([`SharedLookup`]).
 //! 4. [`lead`] (`fetch/fetch_and_store`) fetches, judges the response, stores it, and delivers it to its client.
 //! 5. [`respond`] makes the response name the proxy where the origin names itself.
 //! 6. [`handle`] turns the response into what actix-web sends.
@@ -32,6 +32,7 @@ use crate::{
             fetch_and_store::{lead, revalidate_in_background},
             follower::{Follower, in_time},
             from_disk::{DiskLookup, DiskQuestion},
+            from_shared::SharedLookup,
             interim::InterimRelay,
             pass_through::pass,
             plan::FetchPlan,
@@ -221,9 +222,10 @@ async fn serve_or_fetch(
     let mut lookup = look_up(worker, &forwarded, is_not_in_index).await;
     let mut follower = Follower::new(worker, &forwarded);
     let mut disk = DiskLookup::new(worker, &forwarded);
+    let mut shared = SharedLookup::new(worker, &forwarded);
     let mut changes = 0;
     while changes < MAX_LOOKUPS {
-        let plan = match decide(worker, &forwarded, &lookup, (now, &disk)) {
+        let plan = match decide(worker, &forwarded, &lookup, (now, &disk, shared.remark())) {
             NextStep::Handle(handling) => return handling,
             NextStep::Claim(plan) => follower.adapted(plan),
             NextStep::AskDisk(question) => {
@@ -254,8 +256,20 @@ async fn serve_or_fetch(
                         }
                     },
                 };
+                let ticket = match shared.is_to_be_asked(&plan, &ticket) {
+                    false => ticket,
+                    // In a box: the future is large, and most proxies share nothing.
+                    true => match Box::pin(shared.load(ticket, &plan, now)).await {
+                        Loaded::Not(ticket) => *ticket,
+                        Loaded::LookAgain => {
+                            lookup = worker.worker_cache.lookup(&forwarded.key).await;
+                            now = clock::now();
+                            continue;
+                        }
+                    },
+                };
                 let limit = follower.time_left();
-                drop((follower, disk));
+                drop((follower, disk, shared));
                 let client = (&asked.method, relay.sink(), limit);
                 return fetch(worker, forwarded, plan, ticket, client).await;
             }
@@ -343,7 +357,7 @@ fn decide(
     worker: &web::Data<Worker>,
     forwarded: &Rc<ForwardedRequest>,
     lookup: &CachedLookup<PreparedResponses>,
-    (now, disk): (Time, &DiskLookup<'_>),
+    (now, disk, remark): (Time, &DiskLookup<'_>, Option<Reason>),
 ) -> NextStep {
     let found = lookup.found();
     let heads = found.variants().map(|entry| &**entry.head());
@@ -359,14 +373,28 @@ fn decide(
             if reuse == Reuse::StaleWhileRevalidate {
                 revalidate_in_background(worker, forwarded, found, Arc::clone(&entry), now);
             }
-            let response = serve(worker, forwarded, lookup, (index, &entry), reuse, now);
+            let response = serve(
+                worker,
+                forwarded,
+                lookup,
+                (index, &entry),
+                (reuse, remark),
+                now,
+            );
             respond(response)
         }),
         Decision::Revalidate { index, why } => entry(index).map(|entry| {
             if let Some(why) = why_stale_at_once(worker, forwarded, &entry, now) {
                 revalidate_in_background(worker, forwarded, found, Arc::clone(&entry), now);
                 let reuse = Reuse::StaleWhileRevalidate;
-                let mut response = serve(worker, forwarded, lookup, (index, &entry), reuse, now);
+                let mut response = serve(
+                    worker,
+                    forwarded,
+                    lookup,
+                    (index, &entry),
+                    (reuse, remark),
+                    now,
+                );
                 response.problem = Some(why.into());
                 return respond(response);
             }

@@ -124,7 +124,7 @@ async fn hold(
     loop {
         tokio::select! {
             _ = &mut released => break,
-            () = sleep(shared.timing.fetch_lease / 3) => {}
+            () = sleep(shared.timing.fetch_renewal) => {}
         }
         if let Some(servers) = shared.servers() {
             let call = lease_call(&shared, name, &token);

@@ -45,8 +45,6 @@ use crate::redis::{
     writes::WriteLanes,
 };
 
-/// How long the caller waits for an answer that an event was published.
-const PUBLISH_TIME: Duration = Duration::from_secs(1);
 /// How long closing may take.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
 
@@ -71,6 +69,7 @@ struct RedisInner {
 pub struct Publishing {
     /// Grows with each event of this instance.
     pub token: u64,
+    limit: Duration,
     answer: oneshot::Receiver<Result<Stamp, NotPublished>>,
 }
 
@@ -80,7 +79,7 @@ impl Publishing {
     /// # Errors
     /// Redis is away. The event waits.
     pub async fn published(self) -> Result<Stamp, NotPublished> {
-        match timeout(PUBLISH_TIME, self.answer).await {
+        match timeout(self.limit, self.answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) | Err(_) => Err(NotPublished),
         }
@@ -236,7 +235,11 @@ impl Redis {
             // Too many wait: the thread publishes one that stands for all.
             self.shared().lost_token.fetch_max(token, Ordering::SeqCst);
         }
-        Publishing { token, answer }
+        Publishing {
+            token,
+            limit: self.shared().timing.answer,
+            answer,
+        }
     }
 
     /// The instances that have not acknowledged the event at `stamp`, after at most `wait`. This one is not among them.

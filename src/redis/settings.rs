@@ -97,6 +97,8 @@ pub(super) struct RedisTiming {
     pub(super) write: Duration,
     /// How long the lease of a fetch holds after it was renewed.
     pub(super) fetch_lease: Duration,
+    /// How often it is renewed.
+    pub(super) fetch_renewal: Duration,
     /// How often a waiting instance looks whether the holder of a lease is gone.
     pub(super) fetch_poll: Duration,
     /// How long records, the stream and registrations are kept.
@@ -123,6 +125,7 @@ impl Default for RedisTiming {
             block: Duration::from_secs(1),
             write: Duration::from_secs(1),
             fetch_lease: Duration::from_secs(3),
+            fetch_renewal: Duration::from_secs(1),
             fetch_poll: Duration::from_millis(250),
             kept: 31 * DAY,
             stream_events: 10_000,

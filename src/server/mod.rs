@@ -9,6 +9,7 @@
 //! | `gate`, `proxy_protocol` | what precedes the first request of a connection |
 //! | `http1` | a connection and its requests |
 //! | `request_head`, `own_names` | the head of a request, and the names that are this proxy's |
+//! | `tiers` | the cache with its tiers beneath memory |
 //! | `stop_signal` | tells connections that the server stops |
 
 mod accept;
@@ -23,6 +24,7 @@ mod request_head;
 mod stop_signal;
 #[cfg(test)]
 mod tests;
+mod tiers;
 mod workers;
 
 use std::{
@@ -43,15 +45,14 @@ use self::{
     gate::Gate,
     http1::{Http1Service, Limits, SpareBuffers},
     stop_signal::StopSignal,
+    tiers::Tiers,
     workers::Workers,
 };
 use crate::{
-    cache::{Cache, DiskTier, Namespace, OpenedTier, WorkerCacheMode},
+    cache::{Cache, WorkerCacheMode},
     clock,
     config::{Config, Flags, LoadConfig},
-    disk::{DiskLimits, OpenError},
     origin::OriginConfig,
-    policy::IdentitySecret,
     proxy::{self, Shared, SharedOrigin, Worker},
     reload::{ActiveConfig, Reload},
 };
@@ -68,15 +69,17 @@ const MAX_CLIENTS: usize = 8192;
 /// Most connections to one origin at a time, over all workers.
 const MAX_ORIGIN_CONNECTIONS: usize = 1024;
 
+pub use self::tiers::{TierError, redis_tls};
+
 /// Why a server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A listener cannot be used, or a worker cannot be started.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The store on disk cannot be used.
+    /// The store on disk or the shared tier cannot be used.
     #[error(transparent)]
-    Store(#[from] OpenError),
+    Tier(#[from] TierError),
 }
 
 /// A running proxy.
@@ -91,7 +94,7 @@ impl Server {
     /// within an actix `System`.
     ///
     /// # Errors
-    /// A listener or the store on disk cannot be used, or a worker cannot be started.
+    /// A listener or a tier of the cache cannot be used, or a worker cannot be started.
     pub fn start(
         config: Arc<Config>,
         tls: Option<Arc<rustls::ClientConfig>>,
@@ -103,7 +106,7 @@ impl Server {
     /// The same as [`Server::start`], with workers that look in the index of the cache, or always ask its actor.
     ///
     /// # Errors
-    /// A listener or the store on disk cannot be used, or a worker cannot be started.
+    /// A listener or a tier of the cache cannot be used, or a worker cannot be started.
     pub fn start_with(
         config: Arc<Config>,
         tls: Option<Arc<rustls::ClientConfig>>,
@@ -124,7 +127,14 @@ impl Server {
         listeners: Vec<TcpListener>,
         (worker_cache, limits): (WorkerCacheMode, Limits),
     ) -> Result<Self, StartError> {
-        let (cache, secret) = open_cache(&config)?;
+        let Tiers {
+            cache,
+            secret,
+            events,
+        } = Tiers::open(&config)?;
+        if let Some(events) = events {
+            actix_rt::spawn(cache.clone().apply_ends(events, clock::now));
+        }
         let (in_force, news) = watch::channel(ActiveConfig::new(Arc::clone(&config)));
         let shared = Arc::new(Shared::new(&config, news, cache, secret)?);
         let origins = shared
@@ -203,6 +213,9 @@ impl Server {
         if let Some(disk) = self.shared.cache.disk() {
             disk.close().await;
         }
+        if let Some(tier) = self.shared.cache.shared() {
+            tier.close().await;
+        }
     }
 }
 
@@ -222,23 +235,6 @@ fn set_client_options(listener: &TcpListener) {
     }
     #[cfg(not(any(target_os = "android", target_os = "linux")))]
     let _ = MAX_UNSENT_BYTES;
-}
-
-/// The cache, with its store on disk if it has one, and the secret under which identities are hashed.
-fn open_cache(config: &Config) -> Result<(Cache, IdentitySecret), OpenError> {
-    let cache = Cache::new(config.max_memory_bytes, config.max_object_bytes);
-    let Some(directory) = &config.store.directory else {
-        return Ok((cache, IdentitySecret::new()));
-    };
-    let limits = DiskLimits {
-        max_bytes: config.store.max_disk_bytes,
-        reserve_bytes: config.store.disk_reserve_bytes,
-        max_object_bytes: config.store.max_disk_object_bytes,
-    };
-    let namespace = Namespace::of(&config.partitioning());
-    let OpenedTier { tier, secret } = DiskTier::open(directory, limits, namespace, clock::now())?;
-    tier.name_holder(&format!("port {}", config.port));
-    Ok((cache.with_disk(tier), IdentitySecret::from_bytes(&secret)))
 }
 
 fn origin(

@@ -519,3 +519,132 @@ fn what_is_too_large_or_has_no_key_is_skipped_and_the_others_are_imported() {
     }
     proxy.get("/good").expect(200, "HIT", "good");
 }
+
+/// What the network panel of Chromium 156 has exported of a small site: a page with an image, and fetches of scripts.
+const CHROMIUM: &str = include_str!("har/chromium.har");
+
+/// Panics unless a file has what HAR 1.2 demands.
+#[track_caller]
+fn assert_is_har_1_2(file: &Value) {
+    let log = &file["log"];
+    assert_eq!(log["version"], "1.2");
+    let is_text = |of: &Value, names: &[&str]| {
+        for name in names {
+            assert!(of[*name].is_string(), "{name} of {of}");
+        }
+    };
+    let is_number = |of: &Value, names: &[&str]| {
+        for name in names {
+            assert!(of[*name].is_number(), "{name} of {of}");
+        }
+    };
+    let are_pairs = |list: &Value| {
+        for pair in list.as_array().unwrap() {
+            is_text(pair, &["name", "value"]);
+        }
+    };
+    is_text(&log["creator"], &["name", "version"]);
+    for entry in log["entries"].as_array().unwrap() {
+        let (request, response) = (&entry["request"], &entry["response"]);
+        let started = entry["startedDateTime"].as_str().unwrap();
+        chrono::DateTime::parse_from_rfc3339(started).unwrap();
+        assert!(entry["time"].as_f64().unwrap() >= 0.0);
+        assert!(entry["cache"].is_object());
+        is_number(&entry["timings"], &["send", "wait", "receive"]);
+        is_text(request, &["method", "url", "httpVersion"]);
+        is_text(response, &["statusText", "httpVersion", "redirectURL"]);
+        is_number(response, &["status"]);
+        for message in [request, response] {
+            are_pairs(&message["headers"]);
+            are_pairs(&message["cookies"]);
+            is_number(message, &["headersSize", "bodySize"]);
+        }
+        are_pairs(&request["queryString"]);
+        is_number(&response["content"], &["size"]);
+        is_text(&response["content"], &["mimeType"]);
+    }
+}
+
+#[test]
+fn an_export_of_chromium_is_replayed_and_exported_as_har_1_2() {
+    assert_is_har_1_2(&serde_json::from_str(CHROMIUM).unwrap());
+    let home = Home::new();
+    let proxy = alone(&home, &["--offline"]);
+    home.write("in.har", CHROMIUM);
+    let imported = home.run(&["import", "in.har", "--site", "127.0.0.1:21600", "--shared"]);
+    assert_eq!(imported.stdout, "Imported 13 responses\n", "{imported:?}");
+    for words in [
+        "1 entry not imported (10): the method is not GET",
+        "1 entry not imported (15): a newer response was stored",
+    ] {
+        assert!(imported.stderr.contains(words), "{}", imported.stderr);
+    }
+    let bytes: Vec<u8> = (0..=255).collect();
+    let zipped = format!("{{\"zipped\":\"{}\"}}", "z".repeat(300));
+    let items = "[{\"n\": \"M\u{fc}sli\"}, {\"n\": \"\u{2603} \u{1f600}\"}]";
+    for (path, status, body) in [
+        ("/api/items?limit=2&sort=name", 200, items.as_bytes()),
+        ("/api/gz", 200, zipped.as_bytes()),
+        ("/api/me", 200, b"{\"cookie\": \"sid=s1\"}"),
+        ("/old", 302, b""),
+        ("/missing", 404, b"<h1>no</h1>"),
+        ("/empty", 204, b""),
+        ("/bytes.bin", 200, &bytes),
+        ("/latin1", 200, "gr\u{fc}\u{df}".as_bytes()),
+        ("/private", 200, b"{\"secret\":true}"),
+    ] {
+        let hit = proxy.get(path);
+        assert_eq!((hit.status(), hit.x_cache()), (status, "HIT"), "{path}");
+        assert_eq!(hit.body, body, "{path}");
+    }
+    let text = proxy.get("/latin1");
+    assert_eq!(
+        text.field("content-type"),
+        Some("text/plain; charset=utf-8")
+    );
+    let part = proxy.get_with("/bytes.bin", "Range: bytes=10-19\r\n");
+    assert_eq!((part.status(), &part.body[..]), (206, &bytes[10..20]));
+    let exported = home.run(&["export", "out.har"]);
+    assert_eq!(exported.code, Some(0), "{exported:?}");
+    let file = std::fs::read_to_string(home.path("work/out.har")).unwrap();
+    let file: Value = serde_json::from_str(&file).unwrap();
+    assert_is_har_1_2(&file);
+    assert_eq!(file["log"]["entries"].as_array().unwrap().len(), 13);
+}
+
+#[test]
+fn a_body_that_is_longer_than_an_entry_in_memory_may_be_is_imported_from_the_file() {
+    let home = Home::new();
+    let proxy = alone(&home, &["--offline"]);
+    // Text with escapes, and binary data, both longer than what is read at a time.
+    let long = "\u{20ac}\"\n".repeat(400_000);
+    let bytes: Vec<u8> = (0..=255).cycle().take(2_000_000).collect();
+    let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &bytes);
+    let entries = [
+        entry(
+            &format!("http://127.0.0.1:{}/text", proxy.port),
+            response(200, &[], text(&long)),
+        ),
+        entry(
+            &format!("http://127.0.0.1:{}/bytes", proxy.port),
+            response(
+                200,
+                &[],
+                json!({"size": bytes.len(), "mimeType": "image/png", "text": encoded, "encoding": "base64"}),
+            ),
+        ),
+        entry(
+            &format!("http://127.0.0.1:{}/header", proxy.port),
+            response(200, &[("x-long", &long)], text("x")),
+        ),
+    ];
+    write(&home, "in.har", &entries);
+    let imported = home.run(&["import", "in.har"]);
+    assert_eq!(imported.stdout, "Imported 2 responses\n", "{imported:?}");
+    assert!(
+        imported.stderr.contains("(3): its headers, its URL"),
+        "{imported:?}"
+    );
+    assert_eq!(proxy.get("/text").body, long.as_bytes());
+    assert_eq!(proxy.get("/bytes").body, bytes);
+}

@@ -213,7 +213,14 @@ impl TestProxy {
     pub(crate) fn purge(&self, names: FilterSpec) -> Purged {
         let how = PurgeAction::Remove;
         self.order("purge", |answer| {
-            Order::Purge(PurgeRequest { names, how }, answer)
+            Order::Purge(
+                PurgeRequest {
+                    names,
+                    how,
+                    ..PurgeRequest::default()
+                },
+                answer,
+            )
         })
     }
 

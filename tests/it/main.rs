@@ -93,6 +93,7 @@ mod response_headers;
 mod routes;
 mod routes_observed;
 mod rules;
+mod shared_tier;
 mod shipped;
 mod silent_leaders;
 mod slow_origins;

@@ -17,11 +17,12 @@ use self::{
 const BORDERS: &[(&str, &[&str])] = &[
     ("lib", &[]),
     ("cli", &["config"]),
-    ("config", &["mask", "policy", "origin"]),
+    ("config", &["mask", "policy", "origin", "redis"]),
     (
         "server",
         &[
-            "clock", "config", "proxy", "cache", "disk", "origin", "policy", "error", "reload",
+            "clock", "config", "proxy", "cache", "disk", "origin", "policy", "error", "redis",
+            "reload",
         ],
     ),
     (
@@ -41,7 +42,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("clock", &["policy"]),
     ("disk", &[]),
     ("redis", &[]),
-    ("cache", &["disk", "policy", "mask"]),
+    ("cache", &["disk", "policy", "mask", "redis"]),
     ("reload", &["cache", "config", "error"]),
     (
         "explain",
@@ -59,12 +60,14 @@ const BORDERS: &[(&str, &[&str])] = &[
     ),
     (
         "observe",
-        &["cache", "disk", "error", "headers", "origin", "policy"],
+        &[
+            "cache", "disk", "error", "headers", "origin", "policy", "redis",
+        ],
     ),
     (
         "dashboard",
         &[
-            "admin", "cache", "clock", "disk", "headers", "observe", "proxy",
+            "admin", "cache", "clock", "disk", "headers", "observe", "proxy", "redis",
         ],
     ),
 ];

@@ -10,7 +10,10 @@ use crate::{
     cache::{
         actor::CacheActor,
         disk_tier::{endings::EndScope, removal::Confirmation, tier::DiskTier},
-        fetches::{messages::Load, reader::FetchId},
+        fetches::{
+            messages::{Load, LoadedFrom},
+            reader::FetchId,
+        },
         found::PutOutcome,
         store::{
             entry::Entry,
@@ -99,25 +102,40 @@ impl CacheActor {
         disk.put(key, entry, validates);
     }
 
-    /// Puts a response from disk into memory, unless its fetch was voided. This ends the fetch, unless there is no room.
+    /// Puts a response of a tier beneath memory into memory, unless its fetch was voided. This ends the fetch, unless there is no room.
     fn loaded(&mut self, load: Load) -> PutOutcome {
         if self.fetch(&load.key, load.id).is_none() {
             return PutOutcome::Void;
         }
-        let is_ended = load.removals != self.endings.removals
-            || self.tag_purges.concern(load.id, load.entry.head());
-        let outcome = match is_ended {
-            true => PutOutcome::Void,
-            false => {
-                let order = load.entry.order();
-                self.store
-                    .put(&load.stored_key, load.entry, (order, load.now))
+        let outcome = match self.usable(load.from, (&load.stored_key, load.entry), load.now) {
+            Some(entry) if !self.tag_purges.concern(load.id, entry.head()) => {
+                let order = entry.order();
+                self.store.put(&load.stored_key, entry, (order, load.now))
             }
+            _ => PutOutcome::Void,
         };
         if outcome != PutOutcome::NoRoom {
             self.forget(&load.key.resource, load.id);
         }
         outcome
+    }
+}
+
+impl CacheActor {
+    /// A response of a tier beneath memory, as it may be used; `None` if it has ended.
+    fn usable(
+        &self,
+        from: LoadedFrom,
+        (key, entry): (&Key, Arc<Entry>),
+        now: Time,
+    ) -> Option<Arc<Entry>> {
+        match from {
+            LoadedFrom::Disk { removals } => (removals == self.endings.removals).then_some(entry),
+            LoadedFrom::SharedTier { stamp } => {
+                let shared = self.shared.as_ref()?;
+                shared.judged(stamp, (key, entry), (now, &self.budget))
+            }
+        }
     }
 }
 

@@ -78,7 +78,10 @@ impl Cache {
             },
         };
         let entry = response.head.with_body(body, ticket.budget());
-        match ticket.load((response.key, entry), now).await {
+        match ticket
+            .load(ticket.from_disk(), (response.key, entry), now)
+            .await
+        {
             Ok(PutOutcome::NoRoom) | Err(_) => Loaded::Not(ticket.into()),
             Ok(_) => Loaded::LookAgain,
         }

@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use crate::{
-    cache::found::Cleared,
+    cache::{found::Cleared, shared_tier::ToldOthers},
     disk::{Ended, NotDurable},
 };
 
@@ -13,6 +13,8 @@ pub struct Removal {
     /// What was removed from memory.
     pub cleared: Cleared,
     pub(in crate::cache) confirmation: Confirmation,
+    /// What the other instances were told.
+    pub told: ToldOthers,
 }
 
 impl Removal {

@@ -9,12 +9,15 @@ use crate::{
         store::{entry::Entry, key::Partition},
     },
     policy::Time,
+    redis::Stamp,
 };
 
 /// A fetch under way. Its response may be stored as long as the actor has the fetch in its list.
 pub(in crate::cache) struct Fetch {
     pub(in crate::cache) id: FetchId,
     pub(in crate::cache) partition: Partition,
+    /// What was applied here when it began; `None` if its response is not shared with other instances.
+    pub(in crate::cache) stamp: Option<Stamp>,
     /// Which variant it is for; `None` if no Vary was known.
     pub(in crate::cache) variant: Option<u64>,
     /// When it began.

@@ -11,6 +11,7 @@ use crate::{
         store::{entry::Entry, key::Key},
     },
     policy::{Reason, Time},
+    redis::{FetchLease, Stamp},
 };
 
 /// Stores an entry, unless its fetch was voided.
@@ -22,25 +23,42 @@ pub struct Put {
     pub(in crate::cache) entry: Arc<Entry>,
     /// The order of the entry, or of the entry that it updates. Later entries are not replaced.
     pub(in crate::cache) since: (Time, FetchId),
+    /// The right to fetch it for all instances, if there is one. It ends when the response is shared.
+    pub(in crate::cache) lease: Option<FetchLease>,
     /// The present time. Entries received after it are from before the clock was set back, and are replaced.
     pub(in crate::cache) now: Time,
     /// Whether the body has bytes of a response that was stored before the fetch.
     pub(in crate::cache) has_stored_bytes: bool,
 }
 
-/// Puts a response from disk into memory, unless its fetch was voided.
+/// Puts a response of a tier beneath memory into memory, unless its fetch was voided.
 #[derive(Message, Debug)]
 #[rtype(result = "PutOutcome")]
 pub struct Load {
     /// The key of the fetch.
     pub(in crate::cache) key: Key,
     pub(in crate::cache) id: FetchId,
-    /// How many responses had been removed when the ticket was granted.
-    pub(in crate::cache) removals: u64,
+    /// Where it comes from.
+    pub(in crate::cache) from: LoadedFrom,
     /// The key that the response is stored under.
     pub(in crate::cache) stored_key: Key,
     pub(in crate::cache) entry: Arc<Entry>,
     pub(in crate::cache) now: Time,
+}
+
+/// Where a response comes from that is put into memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cache) enum LoadedFrom {
+    /// The disk.
+    Disk {
+        /// How many responses had been removed when the ticket was granted.
+        removals: u64,
+    },
+    /// The tier that several instances share.
+    SharedTier {
+        /// What was applied at the instance that has fetched it, when its fetch began.
+        stamp: Stamp,
+    },
 }
 
 /// Ends a fetch that has stored nothing.

@@ -1,6 +1,7 @@
 //! Fetches under way: one is shared by many requests.
 
 pub(super) mod active;
+mod freshen;
 pub(super) mod known_miss;
 pub(super) mod messages;
 mod pass_on;

@@ -12,7 +12,9 @@ use crate::{
         disk_tier::DiskTier,
         fetches::{
             known_miss::KnownMiss,
-            messages::{EndFetch, FetchResult, Load, MakePlace, MakeRoom, Put, RoomMade},
+            messages::{
+                EndFetch, FetchResult, Load, LoadedFrom, MakePlace, MakeRoom, Put, RoomMade,
+            },
             reader::{FetchEnd, FetchEvent, FetchFailure, FetchId, FetchState},
             recipients::TicketRecipients,
         },
@@ -25,7 +27,8 @@ use crate::{
         },
         unavailable::{CacheUnavailable, in_time},
     },
-    policy::{Reason, StoredHead, Time},
+    policy::{Reason, Time},
+    redis::FetchLease,
 };
 
 /// For smaller responses, in bytes, few keys are evicted when they are stored.
@@ -64,6 +67,8 @@ pub struct FetchTicket {
     may_write_file: bool,
     /// How many responses had been removed when the ticket was granted; `None` if nothing may be loaded from disk with it.
     removals: Option<u64>,
+    /// The right to fetch for all instances; `None` if it was not asked for, or another instance has it.
+    lease: Option<FetchLease>,
     /// Why there was no claim; `None` if there was one.
     unclaimed: Option<Arc<KnownMiss>>,
     /// Whether the body that is put has bytes of a response that was stored before.
@@ -98,6 +103,7 @@ impl FetchTicket {
             disk: None,
             may_write_file: false,
             removals: None,
+            lease: None,
             unclaimed: None,
             has_stored_bytes: false,
         }
@@ -199,13 +205,21 @@ impl FetchTicket {
         self.removals.is_some()
     }
 
-    /// Puts a response from disk into memory, which is stored there under another key of the same resource. This ends the
-    /// fetch, unless there is no room. Its followers look again.
+    /// Where a response comes from that is loaded from disk with this ticket.
+    pub(in crate::cache) fn from_disk(&self) -> LoadedFrom {
+        LoadedFrom::Disk {
+            removals: self.removals.unwrap_or_default(),
+        }
+    }
+
+    /// Puts a response of a tier beneath memory into memory, which is stored there under another key of the same resource. This
+    /// ends the fetch, unless there is no room. Its followers look again.
     ///
     /// # Errors
     /// The actor did not answer in time.
     pub(in crate::cache) async fn load(
         &mut self,
+        from: LoadedFrom,
         (stored_key, entry): (Key, Arc<Entry>),
         now: Time,
     ) -> Result<PutOutcome, CacheUnavailable> {
@@ -213,7 +227,7 @@ impl FetchTicket {
         let load = Load {
             key: self.key.clone(),
             id: self.id,
-            removals: self.removals.unwrap_or_default(),
+            from,
             stored_key,
             entry,
             now,
@@ -224,6 +238,21 @@ impl FetchTicket {
             self.state.happened(FetchEvent::LookAgain);
         }
         Ok(outcome)
+    }
+
+    /// Keeps the right to fetch for all instances until the response is shared, or the fetch has ended.
+    pub fn hold(&mut self, lease: FetchLease) {
+        self.lease = Some(lease);
+    }
+
+    /// True if this instance has the right to fetch for all instances.
+    pub fn has_turn(&self) -> bool {
+        self.lease.is_some()
+    }
+
+    /// Lets the other instances fetch for themselves: the response will not be shared.
+    pub fn let_others_fetch(&mut self) {
+        self.lease = None;
     }
 
     /// Ends the fetch before it has begun. It says nothing about the key.
@@ -280,36 +309,6 @@ impl FetchTicket {
     /// Ends the fetch. What it was to confirm is not stored any more, so its followers look again.
     pub fn voided(self) {
         self.state.happened(FetchEvent::Voided);
-    }
-
-    /// Stores `head` with the body of `entry`, which the origin has confirmed with a 304. The result is the entry, which may
-    /// be used, and why it is not stored if there is no room for it.
-    ///
-    /// # Errors
-    /// The entry must not be used any more, because of a Clear, an invalidation or a newer entry since the claim; or the actor
-    /// did not answer.
-    pub async fn freshen(
-        mut self,
-        entry: &Entry,
-        head: StoredHead,
-    ) -> Result<(Arc<Entry>, Result<(), Reason>), Reason> {
-        let since = entry.order();
-        let entry = Arc::new(Entry::new(
-            Arc::new(head),
-            entry.body().clone(),
-            (self.id, entry.fetch_millis()),
-            &self.budget,
-        ));
-        self.uses_stored_bytes();
-        let outcome = self.put(Arc::clone(&entry), since, self.age()).await;
-        self.state.happened(FetchEvent::LookAgain);
-        match outcome {
-            Ok(PutOutcome::Stored | PutOutcome::StoredStale) => Ok((entry, Ok(()))),
-            Ok(PutOutcome::NoRoom) => Ok((entry, Err(Reason::NoRoom))),
-            Ok(PutOutcome::Void) => Err(Reason::Cleared),
-            Ok(PutOutcome::Outdated) => Err(Reason::Outdated),
-            Err(CacheUnavailable) => Err(Reason::CacheUnavailable),
-        }
     }
 
     /// Notes that the body has bytes of a response that was stored before.
@@ -411,6 +410,7 @@ impl FetchTicket {
             id: self.id,
             entry,
             since,
+            lease: self.lease.take(),
             now: self.claimed.saturating_add(age),
             has_stored_bytes: self.has_stored_bytes,
         };

@@ -25,6 +25,7 @@ use crate::{
             purged_paths::PurgedPaths,
             walk::WalkPlace,
         },
+        shared_tier::{SharedEnd, ToldOthers, Unconfirmed},
         store::{
             entry::Entry,
             key::{Key, Resource},
@@ -70,6 +71,9 @@ pub struct Purged {
     /// Responses on disk. Some of them are in memory too.
     #[serde(default)]
     pub on_disk: u64,
+    /// Where it does not hold.
+    #[serde(default, skip_serializing_if = "Unconfirmed::is_empty")]
+    pub unconfirmed: Unconfirmed,
     /// Responses on disk that were not looked at, because that took too long or the disk did not answer. The purge holds for
     /// them too, but those that it names are not counted.
     #[serde(default)]
@@ -86,16 +90,42 @@ impl Cache {
         filter: EntryFilter,
         how: PurgeAction,
         now: Time,
+    ) -> Result<(Purged, ToldOthers), PurgeError> {
+        self.purge_as(PurgeOrigin::Here, filter, how, now).await
+    }
+
+    /// Purges here what another instance has purged.
+    ///
+    /// # Errors
+    /// The same.
+    pub(in crate::cache) async fn purge_here(
+        &self,
+        filter: EntryFilter,
+        how: PurgeAction,
+        now: Time,
     ) -> Result<Purged, PurgeError> {
+        let purged = self.purge_as(PurgeOrigin::Others, filter, how, now).await;
+        Ok(purged?.0)
+    }
+
+    async fn purge_as(
+        &self,
+        origin: PurgeOrigin,
+        filter: EntryFilter,
+        how: PurgeAction,
+        now: Time,
+    ) -> Result<(Purged, ToldOthers), PurgeError> {
         let filter = Arc::new(filter);
         let mut purged = Purged::default();
         let mut paths = PurgedPaths::default();
         let mut place = None;
         let mut on_disk = DiskPurge::default();
+        let mut told = ToldOthers::default();
         loop {
             let chunk = self
                 .send(PurgeChunk {
                     filter: Arc::clone(&filter),
+                    origin,
                     how,
                     now,
                     place,
@@ -107,6 +137,9 @@ impl Cache {
             chunk.resources.iter().for_each(|one| paths.add(one));
             if let Some(begun) = chunk.on_disk {
                 on_disk = begun;
+            }
+            if let Some(begun) = chunk.told {
+                told = begun;
             }
             place = chunk.next;
             if place.is_none() {
@@ -129,7 +162,7 @@ impl Cache {
             (purged.on_disk, purged.not_read_on_disk) = counted;
         }
         (purged.paths, purged.more_paths) = paths.into_listed();
-        Ok(purged)
+        Ok((purged, told))
     }
 
     /// How many responses a walk over the disk finds, and how many it does not look at.
@@ -143,11 +176,21 @@ impl Cache {
     }
 }
 
+/// Who has asked for a purge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PurgeOrigin {
+    /// Somebody at this instance: the others are told.
+    Here,
+    /// Another instance.
+    Others,
+}
+
 /// Purges among the keys from a cursor on.
 #[derive(Message, Debug)]
 #[rtype(result = "PurgedChunk")]
 pub struct PurgeChunk {
     filter: Arc<EntryFilter>,
+    origin: PurgeOrigin,
     how: PurgeAction,
     now: Time,
     /// Where to go on; `None` at the beginning.
@@ -163,6 +206,8 @@ pub struct PurgedChunk {
     resources: Vec<Resource>,
     /// The purge of the disk. `None` if this message did not begin it.
     on_disk: Option<DiskPurge>,
+    /// What the other instances were told. `None` if this message did not tell them.
+    told: Option<ToldOthers>,
     /// Where to go on; `None` at the end.
     next: Option<WalkPlace>,
 }
@@ -239,6 +284,7 @@ impl Handler<PurgeChunk> for CacheActor {
                 self.forestall_late_claims(filter);
             }
             chunk.on_disk = self.purge_disk(&purge, context);
+            chunk.told = self.tell_of(&purge);
         }
         let mut keys = Vec::new();
         chunk.next = self.walk(filter, purge.place.unwrap_or_default(), |key, stored| {
@@ -281,6 +327,20 @@ impl CacheActor {
             named,
             swept: Some(swept),
         })
+    }
+
+    /// Tells the other instances of a purge that was asked for here. `None` if they are not told.
+    fn tell_of(&mut self, purge: &PurgeChunk) -> Option<ToldOthers> {
+        let filter = || EntryFilter::clone(&purge.filter);
+        match (purge.origin, purge.how) {
+            (PurgeOrigin::Others, _) | (_, PurgeAction::DryRun) => None,
+            (PurgeOrigin::Here, PurgeAction::Remove) => {
+                Some(self.tell_others(|| SharedEnd::Purged(filter())))
+            }
+            (PurgeOrigin::Here, PurgeAction::Expire) => {
+                Some(self.tell_others(|| SharedEnd::Expired(filter())))
+            }
+        }
     }
 
     fn purge_key(&mut self, key: Key, purge: &PurgeChunk, chunk: &mut PurgedChunk) {

@@ -76,7 +76,7 @@ async fn list(cache: &Cache, path: &str, disk_time: Duration) -> Listing {
 }
 
 async fn purge(cache: &Cache, path: &str, how: PurgeAction) -> Purged {
-    cache.purge(named(path), how, NOW).await.unwrap()
+    cache.purge(named(path), how, NOW).await.unwrap().0
 }
 
 fn paths(listing: &Listing) -> Vec<&str> {

@@ -32,7 +32,7 @@ impl OnDiskCache {
         let limits = (Arc::clone(&budget), MIB);
         let disk = Some(Arc::clone(&tier));
         let fetches = (tier.first_fetch(), false);
-        let cache = CacheActor::new(empty_store(&budget), limits, disk, fetches).start();
+        let cache = CacheActor::new(empty_store(&budget), limits, (disk, None), fetches).start();
         Self {
             cache,
             tier,

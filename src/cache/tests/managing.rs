@@ -56,7 +56,7 @@ fn wanted(path: &str) -> EntryFilter {
 }
 
 async fn purge(cache: &Cache, path: &str, how: PurgeAction) -> Purged {
-    cache.purge(wanted(path), how, NOW).await.unwrap()
+    cache.purge(wanted(path), how, NOW).await.unwrap().0
 }
 
 async fn list(cache: &Cache, order: ListOrder, offset: usize, limit: usize) -> Listing {

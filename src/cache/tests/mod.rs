@@ -86,7 +86,7 @@ fn cache(max_memory_bytes: u64) -> Addr<CacheActor> {
     CacheActor::new(
         empty_store(&budget),
         limits,
-        None,
+        (None, None),
         (FetchId::default(), false),
     )
     .start()

@@ -110,7 +110,7 @@ fn purges_by_tag_are_remembered_until_the_fetches_before_them_have_ended() {
         let mut actor = CacheActor::new(
             empty_store(&budget),
             (budget, MIB / 4),
-            None,
+            (None, None),
             (FetchId::default(), false),
         );
         let spec = FilterSpec {

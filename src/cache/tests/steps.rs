@@ -106,7 +106,7 @@ fn a_purge_of_one_path_with_many_partitions_is_complete() {
             (PurgeAction::Expire, MANY),
             (PurgeAction::Remove, 0),
         ] {
-            let purged = handle.purge(filter(), how, NOW).await.unwrap();
+            let (purged, _) = handle.purge(filter(), how, NOW).await.unwrap();
             assert_eq!(purged.responses, MANY as u64, "{how:?}");
             assert_eq!(stats(&cache).await.entries, left as u64, "{how:?}");
         }

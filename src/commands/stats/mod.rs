@@ -7,6 +7,7 @@
 
 mod page;
 mod screen;
+mod tier_lines;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},

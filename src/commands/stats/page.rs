@@ -7,12 +7,12 @@ use bytesize::ByteSize;
 use caching_proxy::{
     cache::CacheStats,
     control::Instance,
-    disk::DiskStats,
     observe::{
         OriginCount, OriginReport, ReasonCount, Report, RouteCount, TunnelReport, duration, grouped,
     },
 };
 
+use super::tier_lines::{disk_line, shared_line};
 use crate::commands::text::{self, begin};
 
 /// The most reasons of one kind that are shown; the others are summed.
@@ -108,6 +108,7 @@ impl Page {
             memory_line(report.cache.as_ref()),
         ]);
         top.extend(report.disk.as_ref().map(disk_line));
+        top.extend(report.shared.as_ref().map(shared_line));
         top.extend(pace_line(&report.origin));
         top.extend(tunnels_line(&report.tunnels));
         top.extend(dropped_lines(report));
@@ -384,22 +385,6 @@ fn memory_line(cache: Option<&CacheStats>) -> String {
         grouped(cache.entries),
         grouped(cache.evictions),
         grouped(cache.fetches),
-    )
-}
-
-fn disk_line(disk: &DiskStats) -> String {
-    let state = match &disk.bypassed {
-        Some(why) => format!("; not in use: {}", text::plain(why)),
-        None if disk.is_loading => "; its index is being read".to_owned(),
-        None => String::new(),
-    };
-    format!(
-        "Disk       {:>8}   of {}; {} stored, {} evicted, {} read{state}",
-        ByteSize(disk.bytes).to_string(),
-        ByteSize(disk.limit_bytes),
-        grouped(disk.responses),
-        grouped(disk.evicted),
-        grouped(disk.hits),
     )
 }
 

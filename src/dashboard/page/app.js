@@ -172,6 +172,12 @@ function showNow(now) {
     const state = disk.bypassed ? `; not in use: ${disk.bypassed}` : "";
     show("disk-note", `On disk: ${counted(disk.responses, "response", "responses")}, ${size(disk.bytes)} of ${size(disk.limit_bytes)}${state}`);
   }
+  const shared = report.shared;
+  byId("shared-note").hidden = !shared;
+  if (shared) {
+    const state = shared.bypassed ? `; not in use: ${shared.bypassed}` : "";
+    show("shared-note", `Shared by ${counted(shared.instances.length, "instance", "instances")}: ${grouped(shared.found)} of ${counted(shared.lookups, "lookup", "lookups")} found${state}`);
+  }
   showReasons(report);
   byId("not-shown").hidden = now.not_shown === 0;
   show("not-shown", `${counted(now.not_shown, "request", "requests")} came too fast to list; the totals include them.`);

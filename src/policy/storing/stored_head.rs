@@ -14,6 +14,10 @@ use crate::policy::{
     storing::{provenance::Provenance, selector::Selector},
 };
 
+/// How long after its lifetime a response with a validator is of use, in milliseconds: if it is still right, it need not be
+/// sent again.
+const VALIDATED_FOR_MILLIS: u64 = 60 * 60 * 1000;
+
 /// The head of a stored response: status, fields, and values computed once.
 ///
 /// The fields are copied to a buffer of their own, so that they keep no read buffer in memory.
@@ -241,6 +245,39 @@ impl StoredHead {
     pub(in crate::policy) fn staleness_millis(&self, now: Time) -> u64 {
         self.lifetime_and_use_millis(now)
             .map_or(0, |(lifetime, used)| used.saturating_sub(lifetime))
+    }
+
+    /// How many milliseconds after `now` it may still be of use: as a fresh response, as a stale one that its directives or
+    /// `max_stale_millis` allow to serve, or for a validation. `None`: it stays fresh until cleared.
+    pub fn useful_millis(&self, now: Time, max_stale_millis: u64) -> Option<u64> {
+        let (lifetime, used) = self.lifetime_and_use_millis(now)?;
+        let stale_seconds = [
+            Some(self.stale_while_revalidate_seconds),
+            self.stale_if_error_seconds(),
+        ];
+        let stale_seconds = stale_seconds.into_iter().flatten().max();
+        let validated = match self.has_validator() {
+            true => VALIDATED_FOR_MILLIS,
+            false => 0,
+        };
+        let more = max_stale_millis
+            .max(u64::from(stale_seconds.unwrap_or_default()).saturating_mul(1000))
+            .max(validated);
+        Some(lifetime.saturating_add(more).saturating_sub(used))
+    }
+
+    /// The same head, with times of a clock that shows `ahead_millis` more than the one of its own.
+    #[must_use]
+    pub fn by_clock(&self, ahead_millis: i64) -> Self {
+        let by = |time: Time| {
+            let millis = time.unix_millis().saturating_add_signed(ahead_millis);
+            Time::from_unix_millis(millis)
+        };
+        Self {
+            received: by(self.received),
+            date: by(self.date),
+            ..self.clone()
+        }
     }
 
     fn lifetime_and_use_millis(&self, now: Time) -> Option<(u64, u64)> {

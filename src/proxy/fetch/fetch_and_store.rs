@@ -1,6 +1,6 @@
 //! A fetch for the cache: for the client whose request leads it, or in the background.
 
-use std::{pin::pin, rc::Rc, sync::Arc};
+use std::{pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use actix_web::{http::Method, rt, web};
 use tokio::time::Instant;
@@ -15,6 +15,7 @@ use crate::{
             carried_fetch::CarriedFetch,
             claim::claim,
             failover::forward,
+            from_shared::{SharedAnswer, SharedLookup},
             leader::{LeaderFetch, WaitingClient},
             plan::{FetchKind, FetchPlan},
             recording,
@@ -146,6 +147,16 @@ pub(crate) fn revalidate_in_background(
         };
         match claim(&worker, &forwarded, found, &plan, now).await {
             Some(Claimed::Lead(ticket)) => {
+                let shared = SharedLookup::new(&worker, &forwarded);
+                let ticket = match shared.is_to_be_asked(&plan, &ticket) {
+                    false => ticket,
+                    true => match shared.ask(ticket, &plan, now, Duration::ZERO).await {
+                        SharedAnswer::LookAgain => return,
+                        SharedAnswer::Fetch(ticket) => *ticket,
+                        // That one validates. A later request finds what it brings.
+                        SharedAnswer::OfAnother(ticket) => return ticket.unused(),
+                    },
+                };
                 fetch_and_store(worker, forwarded, plan, ticket, WaitingClient::none()).await;
             }
             Some(Claimed::Changed(_) | Claimed::Follow(_) | Claimed::Declined) | None => {}

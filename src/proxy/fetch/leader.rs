@@ -283,8 +283,12 @@ impl<'f> LeaderFetch<'f> {
             // A part that has all bytes is a 200. Otherwise the Content-Range of a 200 is a header like any other.
             headers.remove(header::CONTENT_RANGE);
         }
-        let client = self.client;
-        let mut writer = BodyWriter::new(self.ticket, head, length);
+        let (client, mut ticket) = (self.client, self.ticket);
+        let shared = self.worker.shared.cache.shared();
+        if shared.is_some_and(|tier| length.is_some_and(|it| it > tier.max_object_bytes())) {
+            ticket.let_others_fetch();
+        }
+        let mut writer = BodyWriter::new(ticket, head, length);
         if may_have_errors {
             writer = writer.without_errors();
         }

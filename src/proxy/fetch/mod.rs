@@ -9,6 +9,7 @@
 //! | `leader` | the leader of a fetch: it judges the response, stores it, delivers it |
 //! | `follower` | a request that waits for another request's fetch |
 //! | `from_disk` | what the disk has for a request that memory has nothing for |
+//! | `from_shared` | what the shared tier has, and which instance fetches |
 //! | `revalidate` | the response to the validation of a stored response |
 //! | `combine_ranges` | the response that continues a stored part |
 //! | `rest_of_body` | the rest of a body for a client that fell behind the fetch which it shared |
@@ -28,6 +29,7 @@ pub(super) mod fetch_and_store;
 pub(super) mod fetched_response;
 pub(super) mod follower;
 pub(super) mod from_disk;
+pub(super) mod from_shared;
 pub(super) mod interim;
 pub(super) mod invalidate;
 pub(super) mod leader;

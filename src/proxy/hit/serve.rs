@@ -5,7 +5,7 @@ use actix_web::http::header::HeaderMap;
 use crate::{
     cache::{CachedLookup, Entry},
     headers::{CookieRewriting, RequestOutcome},
-    policy::{self, Reuse, Time},
+    policy::{self, Reason, Reuse, Time},
     proxy::{
         hit::{
             from_stored::{from_entry, hit_status},
@@ -18,13 +18,13 @@ use crate::{
     },
 };
 
-/// Serves the variant `entry`, which is the one at `index` of `lookup`.
+/// Serves the variant `entry`, which is the one at `index` of `lookup`. `remark` is what is special about it for this request.
 pub(crate) fn serve(
     worker: &Worker,
     forwarded: &ForwardedRequest,
     lookup: &CachedLookup<PreparedResponses>,
     (index, entry): (usize, &Entry),
-    reuse: Reuse,
+    (reuse, remark): (Reuse, Option<Reason>),
     now: Time,
 ) -> ClientResponse {
     let view = forwarded.view();
@@ -35,14 +35,16 @@ pub(crate) fn serve(
             rewrite_headers(headers, forwarded, CookieRewriting::Off)
         },
     };
-    // What is added to a response for the site that it is for is not prepared.
-    let prepared = match forwarded.config.cors {
+    // What is added to a response for the site that it is for, or about this request, is not prepared.
+    let prepared = match forwarded.config.cors || remark.is_some() {
         true => None,
         false => prepared(&view, lookup, (index, entry), now, client),
     };
     let mut response =
         prepared.unwrap_or_else(|| from_entry(&view, entry, hit_status(entry, now), now));
     lookup.count_hit();
+    let said = &mut response.cache_status.remark;
+    *said = said.or(remark);
     if reuse != Reuse::Fresh {
         response.cache_status.outcome = RequestOutcome::Stale;
     }

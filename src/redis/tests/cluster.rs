@@ -1,11 +1,11 @@
 //! A cluster of three nodes.
 
 use super::{
-    Instance,
+    Instance, LIMIT, address,
     server::{RedisCluster, RedisServer},
     settings, timing, until,
 };
-use crate::redis::{check, record::CHUNK_BYTES};
+use crate::redis::{FetchTurn, SharedFetchEnd, check, record::CHUNK_BYTES, settings::RedisTiming};
 
 #[tokio::test]
 async fn records_are_on_all_nodes_and_events_reach_all_instances() {
@@ -38,6 +38,33 @@ async fn records_are_on_all_nodes_and_events_reach_all_instances() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_fetch_is_woken_whichever_node_has_the_record() {
+    let cluster = RedisCluster::start();
+    let patient = RedisTiming {
+        fetch_poll: 2 * LIMIT,
+        ..timing()
+    };
+    let one = Instance::open(settings(&cluster.url(), "1"), patient);
+    let two = Instance::open(settings(&cluster.url(), "2"), patient);
+    one.is_ready().await;
+    two.is_ready().await;
+    for number in 0..10 {
+        let address = address(&format!("/{number}"));
+        let leads = one.redis.begin_fetch(&address).await.unwrap();
+        let FetchTurn::Waits(wait) = two.redis.begin_fetch(&address).await.unwrap() else {
+            panic!("the other instance leads");
+        };
+        let ended = tokio::spawn(wait.ended(LIMIT));
+        tokio::task::yield_now().await;
+        drop(leads);
+        assert!(matches!(
+            ended.await.unwrap(),
+            SharedFetchEnd::Released | SharedFetchEnd::Lapsed
+        ));
+    }
+}
+
+#[tokio::test]
 async fn a_node_that_is_away_costs_only_its_records() {
     let mut cluster = RedisCluster::start();
     let one = Instance::open(settings(&cluster.url(), "1"), timing());
@@ -58,10 +85,9 @@ async fn a_node_that_is_away_costs_only_its_records() {
     one.is_ready().await;
     let mut found = 0;
     for number in 0..30 {
-        let address = super::address(&format!("/{number}"));
         found += one
             .redis
-            .get(vec![address])
+            .get(vec![address(&format!("/{number}"))])
             .await
             .map_or(0, |records| records.len());
     }

@@ -1,6 +1,6 @@
 //! Redis that fails, or is slow, is a miss.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Instance, RedisServer, address, settings, timing, until};
 use crate::redis::{RedisSettings, RedisUnavailable, SharedRecordBody, settings::RedisTiming};
@@ -57,11 +57,10 @@ async fn a_server_that_stops_is_left_alone_after_five_lookups() {
     let one = impatient(&server).await;
     server.stop();
     let mut late = 0;
-    let begun = Instant::now();
     while one.redis.is_usable() {
         let result = one.redis.get(vec![address("/a")]).await;
         late += u32::from(result.is_err_and(|error| error == RedisUnavailable::Late));
-        assert!(late <= 5 && begun.elapsed() < Duration::from_secs(20));
+        assert!(late <= 5);
     }
     let answer = one.redis.get(vec![address("/a")]).await;
     assert_eq!(answer.err(), Some(RedisUnavailable::Away));
@@ -108,8 +107,9 @@ async fn a_server_that_sleeps_is_used_again_without_a_beginning() {
 #[tokio::test]
 async fn one_part_that_takes_longer_than_the_hard_limit_is_enough() {
     let server = RedisServer::start();
+    let patient = Instance::ready(&server, "2").await;
+    patient.put(patient.record("/a", &[b'x'; 20_000])).await;
     let one = impatient(&server).await;
-    one.put(one.record("/a", &[b'x'; 20_000])).await;
     let record = loop {
         if let Ok(mut found) = one.redis.get(vec![address("/a")]).await
             && let Some(record) = found.pop()

@@ -73,15 +73,22 @@ async fn a_lease_that_is_dropped_is_given_to_another() {
 }
 
 #[tokio::test]
-async fn a_lease_lives_as_long_as_its_holder() {
+async fn a_lease_is_renewed_as_long_as_its_holder_lives() {
     let server = RedisServer::start();
-    let (one, two) = (
-        Instance::ready(&server, "1").await,
-        Instance::ready(&server, "2").await,
-    );
+    let mut timing = super::timing();
+    timing.fetch_lease = Duration::from_secs(6);
+    timing.fetch_renewal = Duration::from_millis(20);
+    let one = Instance::open(super::settings(&server.url(), "1"), timing);
+    one.is_ready().await;
+    let two = Instance::ready(&server, "2").await;
     let lease = leads(&one).await;
-    // Longer than a lease that is not renewed.
-    let late = waits(&two).await.ended(Duration::from_millis(1_300)).await;
+    let key = server.keys("*:l").remove(0);
+    // Somebody shortens it, and its holder lengthens it again.
+    for _ in 0..3 {
+        assert_eq!(server.command(&["PEXPIRE", &key, "5000"]), ":1");
+        until(|| server.command(&["PTTL", &key])[1..].parse::<u64>().unwrap() > 5_000).await;
+    }
+    let late = waits(&two).await.ended(Duration::from_millis(50)).await;
     assert_eq!(late, SharedFetchEnd::Late);
     drop(lease);
 }
@@ -90,14 +97,14 @@ async fn a_lease_lives_as_long_as_its_holder() {
 async fn the_lease_of_a_holder_that_is_gone_ends() {
     let server = RedisServer::start();
     let two = Instance::ready(&server, "2").await;
-    let lease = {
-        let one = Instance::ready(&server, "1").await;
-        let lease = leads(&one).await;
-        // The thread ends with its last handle, and renews nothing.
-        one.redis.close().await;
-        lease
-    };
-    assert_eq!(waits(&two).await.ended(LIMIT).await, SharedFetchEnd::Lapsed);
+    let one = Instance::ready(&server, "1").await;
+    let lease = leads(&one).await;
+    // The thread ends, and renews nothing.
+    one.redis.close().await;
+    let ended = tokio::spawn(waits(&two).await.ended(LIMIT));
+    let key = server.keys("*:l").remove(0);
+    assert_eq!(server.command(&["PEXPIRE", &key, "1"]), ":1");
+    assert_eq!(ended.await.unwrap(), SharedFetchEnd::Lapsed);
     drop((leads(&two).await, lease));
 }
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::{Instance, RedisServer, next, settings, timing, until};
-use crate::redis::{OwnTiers, Redis, RedisMessageKind, RedisSettings, boot_time_ms};
+use crate::redis::{
+    OwnTiers, Redis, RedisMessageKind, RedisSettings, boot_time_ms, settings::RedisTiming,
+};
 
 const LEASE: Duration = Duration::from_millis(500);
 
@@ -21,14 +23,19 @@ async fn heartbeats_lengthen_the_lease() {
     assert_eq!(one.redis.valid_until(), u64::MAX);
     one.is_ready().await;
     let first = one.redis.valid_until();
-    assert!(first > boot_time_ms() && first <= boot_time_ms() + 60_000);
+    assert!(first > boot_time_ms() && first <= boot_time_ms() + 600_000);
     until(|| one.redis.valid_until() > first).await;
 }
 
 #[tokio::test]
 async fn an_instance_that_hears_nothing_empties_its_tiers_and_goes_on_alone() {
     let server = RedisServer::start();
-    let (redis, mut events) = Redis::open_with(short(&server, "1"), timing()).unwrap();
+    let impatient = RedisTiming {
+        connect: LEASE,
+        answer: LEASE,
+        ..timing()
+    };
+    let (redis, mut events) = Redis::open_with(short(&server, "1"), impatient).unwrap();
     redis.confirm(&next(&mut events).await);
     until(|| redis.valid_until() != u64::MAX).await;
     server.stop();
@@ -50,10 +57,17 @@ async fn an_instance_that_hears_events_and_does_not_apply_them_loses_its_lease()
     until(|| redis.valid_until() != u64::MAX).await;
     let two = Instance::ready(&server, "2").await;
     two.publish("event").await;
-    let event = next(&mut events).await;
-    let ended = next(&mut events).await;
-    assert_eq!(ended.kind, RedisMessageKind::LeaseEnded);
-    redis.confirm(&event);
+    let mut event = None;
+    let ended = loop {
+        let message = next(&mut events).await;
+        match message.kind {
+            RedisMessageKind::Event { .. } => event = Some(message),
+            RedisMessageKind::LeaseEnded if event.is_some() => break message,
+            // The machine is busy.
+            _ => redis.confirm(&message),
+        }
+    };
+    redis.confirm(&event.unwrap());
     redis.confirm(&ended);
     until(|| redis.valid_until() > boot_time_ms()).await;
 }
@@ -83,7 +97,7 @@ async fn tiers_with_content_of_an_earlier_run_wait_for_redis() {
     let (two, mut events) = Redis::open_with(settings, timing()).unwrap();
     assert_eq!(two.valid_until(), 0);
     let mut known = Vec::new();
-    for _ in 0..4 {
+    while known.len() < 3 {
         let message = next(&mut events).await;
         match &message.kind {
             RedisMessageKind::Begins { is_continuous, .. } => assert!(is_continuous),

@@ -25,7 +25,7 @@ use crate::redis::{
 use server::RedisServer;
 
 /// How long a condition may take.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Waits for a condition.
 #[track_caller]
@@ -48,15 +48,16 @@ async fn wait_for<F: FnMut() -> bool>(
 /// Short pauses, and long limits: a test machine is busy.
 fn timing() -> RedisTiming {
     RedisTiming {
-        connect: Duration::from_secs(5),
+        connect: LIMIT,
         heartbeat: Duration::from_millis(20),
-        answer: Duration::from_secs(5),
-        hard_limit: Duration::from_secs(5),
+        answer: LIMIT,
+        hard_limit: LIMIT,
         pause: Duration::from_millis(10),
         max_pause: Duration::from_millis(50),
         block: Duration::from_millis(100),
-        write: Duration::from_secs(5),
-        fetch_lease: Duration::from_millis(600),
+        write: LIMIT,
+        fetch_lease: LIMIT,
+        fetch_renewal: LIMIT,
         fetch_poll: Duration::from_millis(20),
         kept: Duration::from_secs(3_600),
         stream_events: 10_000,
@@ -69,8 +70,8 @@ fn settings(url: &str, name: &str) -> RedisSettings {
         namespace: "test".into(),
         instance: name.into(),
         tls: None,
-        timeout: Duration::from_secs(5),
-        lease: Some(Duration::from_secs(60)),
+        timeout: LIMIT,
+        lease: Some(Duration::from_secs(600)),
         max_object_bytes: 8 * 1024 * 1024,
         all: Bytes::from_static(b"all"),
         own_tiers: OwnTiers::Empty,

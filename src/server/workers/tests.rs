@@ -96,8 +96,13 @@ fn clients_beyond_the_limit_wait_until_others_leave() {
         }
     };
     with_workers((2, LIMIT), &[listener], make, move || {
-        let clients: Vec<_> = (0..20).map(|_| connect(address)).collect();
-        // The queue is in order.
+        let mut clients: Vec<_> = (0..20).map(|_| connect(address)).collect();
+        // The queue is in order. The first ones stay until all of them are served.
+        let first: Vec<_> = clients.drain(..LIMIT).collect();
+        for client in &first {
+            assert_eq!(byte(client), b'a');
+        }
+        drop(first);
         for client in clients {
             assert_eq!(byte(&client), b'a');
         }

@@ -1,0 +1,92 @@
+//! The shared tier, as the actor uses it.
+
+use std::sync::Arc;
+
+use actix::{Context, Handler, MessageResult};
+
+use crate::{
+    cache::{
+        actor::CacheActor,
+        found::PutOutcome,
+        shared_tier::{
+            end::SharedEnd,
+            messages::{BeginEnds, ClearHere, NoteEnd},
+            told::ToldOthers,
+        },
+        store::{entry::Entry, key::Key},
+    },
+    policy::Time,
+    redis::{FetchLease, Stamp},
+};
+
+impl CacheActor {
+    /// Tells the other instances what has ended here. Does nothing without a shared tier.
+    pub(in crate::cache) fn tell_others(&mut self, end: impl FnOnce() -> SharedEnd) -> ToldOthers {
+        let Some(shared) = &mut self.shared else {
+            return ToldOthers::default();
+        };
+        let end = end();
+        let publishing = shared.tier.publish(&end);
+        shared.ends.told(publishing.token, end);
+        ToldOthers::new(&shared.tier, publishing)
+    }
+
+    /// Writes `entry`, which came for memory, to the shared tier, even if it did not fit into memory. `stamp` is what was
+    /// applied here when its fetch began.
+    pub(in crate::cache) fn put_into_shared_tier(
+        &self,
+        (key, entry): (&Key, &Arc<Entry>),
+        (stamp, now): (Option<Stamp>, Time),
+        outcome: PutOutcome,
+        lease: Option<FetchLease>,
+    ) {
+        let (Some(shared), Some(stamp)) = (&self.shared, stamp) else {
+            return;
+        };
+        if matches!(outcome, PutOutcome::Stored | PutOutcome::NoRoom) {
+            shared.tier.put(key, entry, (stamp, now), lease);
+        }
+    }
+
+    /// Removes everything here if this instance has not heard of the others for too long.
+    pub(in crate::cache) fn end_with_lease(&mut self, context: &mut Context<Self>) {
+        let Some(shared) = &mut self.shared else {
+            return;
+        };
+        let valid_until = shared.tier.valid_until();
+        if !shared.tier.is_current() && shared.cleared_after != valid_until {
+            shared.cleared_after = valid_until;
+            drop(self.clear_here(context));
+        }
+    }
+}
+
+impl Handler<NoteEnd> for CacheActor {
+    type Result = ();
+
+    fn handle(&mut self, note: NoteEnd, context: &mut Self::Context) {
+        self.take_turns(context);
+        if let Some(shared) = &mut self.shared {
+            shared.ends.note(note.stamp, &note.end, note.own);
+        }
+    }
+}
+
+impl Handler<BeginEnds> for CacheActor {
+    type Result = ();
+
+    fn handle(&mut self, begin: BeginEnds, context: &mut Self::Context) {
+        self.take_turns(context);
+        if let Some(shared) = &mut self.shared {
+            shared.ends.begin(begin.from, begin.own_until);
+        }
+    }
+}
+
+impl Handler<ClearHere> for CacheActor {
+    type Result = MessageResult<ClearHere>;
+
+    fn handle(&mut self, _: ClearHere, context: &mut Self::Context) -> Self::Result {
+        MessageResult(self.clear_here(context))
+    }
+}

@@ -214,8 +214,7 @@ async fn measure<F: Future>(
     let mut rounds = Vec::new();
     for _ in 0..extent.rounds {
         fill().await;
-        let work = work.clone();
-        rounds.push(hold(cache, extent.afterwards, move |cache| work(cache)).await);
+        rounds.push(hold(cache, extent.afterwards, work.clone()).await);
     }
     print(name, rounds);
 }
@@ -273,13 +272,18 @@ async fn run(extent: Extent) -> Option<()> {
     }
     let _ = cache.send(Clear).await;
     run_partitions(&cache, &head, extent).await?;
+    run_evictions(&head, extent).await;
+    Some(())
+}
+
+async fn run_evictions(head: &StoredHead, extent: Extent) {
     let full = Cache::new(256 * MIB, 64 * MIB);
     full.start();
     for (name, pieces) in [
         ("evict for a body of 60 MiB", 60 * 1024),
         ("evict for 1 KiB", 1),
     ] {
-        let filled = async || fill(&full, &head, 300_000 / extent.scale).await;
+        let filled = async || fill(&full, head, 300_000 / extent.scale).await;
         let stored = head.clone();
         let store = move |cache: Cache| {
             let head = stored.clone();
@@ -287,7 +291,6 @@ async fn run(extent: Extent) -> Option<()> {
         };
         measure((name, extent), &full, filled, store).await;
     }
-    Some(())
 }
 
 async fn run_partitions(cache: &Cache, head: &StoredHead, extent: Extent) -> Option<()> {

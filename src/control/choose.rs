@@ -1,16 +1,12 @@
 //! [`choose`]: the running proxy that a command is about.
 
-use std::{
-    fmt::Write as _,
-    io::{self, Write},
-    time::Duration,
-};
+use std::{fmt::Write as _, time::Duration};
 
 use serde::de::DeserializeOwned;
 
 use super::{
     ControlError, Instance,
-    client::{ControlRequest, WrittenBody, ask, ask_with_body},
+    client::{ControlRequest, WriteBody, WrittenBody, ask, ask_with_body},
     commands::{DESCRIBE_TIMEOUT, is_running, names_in},
     directories::SocketDirectories,
     lock::InstanceName,
@@ -78,7 +74,7 @@ impl ChosenInstance {
     pub fn import(
         &self,
         description: &[u8],
-        (length, write): (u64, &mut dyn FnMut(&mut dyn Write) -> io::Result<()>),
+        (length, write): (u64, &mut WriteBody<'_>),
     ) -> Result<ImportOutcome, ControlError> {
         let described = import_length(description)?;
         let command = ControlRequest {

@@ -54,12 +54,15 @@ pub(super) fn ask<T: DeserializeOwned>(
     understand(&answer)
 }
 
+/// Writes a body.
+pub(super) type WriteBody<'a> = dyn FnMut(&mut dyn Write) -> io::Result<()> + 'a;
+
 /// A body that follows that of a request, and is written piece by piece.
 pub(super) struct WrittenBody<'a> {
     /// Its length, in bytes.
     pub(super) length: u64,
     /// Writes it.
-    pub(super) write: &'a mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+    pub(super) write: &'a mut WriteBody<'a>,
 }
 
 /// Sends a request with a body that may be long. Each piece of it may take `limit`, and then the response.

@@ -93,7 +93,7 @@ impl StoreDirectory {
             lock => Some(lock?),
         };
         let own = self.lock.metadata()?;
-        if !lock.is_some_and(|lock| (lock.dev(), lock.ino()) == (own.dev(), own.ino())) {
+        if lock.is_none_or(|lock| (lock.dev(), lock.ino()) != (own.dev(), own.ino())) {
             return Err(io::Error::other("its files were removed or replaced"));
         }
         if !is_there(&self.path.join(FORMAT))? {

@@ -37,7 +37,6 @@ enum UpkeepJob {
         segment: Option<u32>,
     },
     Sync(Arc<dyn StoreFile>),
-    SyncNames,
     Close,
 }
 
@@ -119,14 +118,9 @@ impl Upkeep {
         let _ = self.sender.send(job);
     }
 
-    /// Makes a file durable some time.
+    /// Makes a segment durable some time, with its name.
     pub(super) fn sync(&self, file: Arc<dyn StoreFile>) {
         let _ = self.sender.send(UpkeepJob::Sync(file));
-    }
-
-    /// Makes the names of segments durable some time.
-    pub(super) fn sync_names(&self) {
-        let _ = self.sender.send(UpkeepJob::SyncNames);
     }
 
     /// Ends the thread when all is done.
@@ -151,12 +145,8 @@ fn run(shared: &DiskShared, jobs: &Receiver<UpkeepJob>, progress: &SyncSender<()
                 let _ = progress.try_send(());
             }
             UpkeepJob::Sync(file) => {
-                if let Err(error) = file.sync_data() {
-                    log::debug!("cannot make a segment of the store durable: {error}");
-                }
-            }
-            UpkeepJob::SyncNames => {
-                if let Err(error) = shared.files.sync_dir("") {
+                let synced = file.sync_data();
+                if let Err(error) = synced.and_then(|()| shared.files.sync_dir("")) {
                     log::debug!("cannot make a segment of the store durable: {error}");
                 }
             }

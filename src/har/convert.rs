@@ -115,11 +115,10 @@ pub fn convert(
         return Err(SkipReason::Status);
     }
     let posted = request.posted.and_then(|posted| posted.text);
-    let posted_bytes = posted.as_ref().map_or(0, String::len);
-    if request.url.len() > MAX_HEAD_BYTES
-        || posted_bytes > MAX_POSTED_BYTES
-        || posted.as_ref().is_some_and(|posted| texts.are_in(posted))
-        || texts.are_in(&response.content.mime_type)
+    let is_large_text = |text: &str, most: usize| text.len() > most || texts.are_in(text);
+    if is_large_text(&request.url, MAX_HEAD_BYTES)
+        || is_large_text(posted.as_deref().unwrap_or_default(), MAX_POSTED_BYTES)
+        || is_large_text(&response.content.mime_type, MAX_HEAD_BYTES)
         || is_large(&request.headers, texts)
         || is_large(&response.headers, texts)
     {
@@ -136,11 +135,10 @@ pub fn convert(
     if !has_body && content.size > 0 {
         return Err(SkipReason::NoBody);
     }
-    let is_ours = mark.is_some();
     let is_encoded = mark.as_ref().is_some_and(|mark| mark.is_encoded);
     let (body, is_text) = body(content, texts)?;
     let mut headers = kept_headers(&response.headers, is_encoded);
-    if !is_ours {
+    if mark.is_none() {
         describe(&mut headers, content, (&body, is_text), started.as_deref());
     }
     let exchange = RecordedExchange {

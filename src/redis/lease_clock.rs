@@ -77,8 +77,11 @@ impl LeaseClock {
         let Some(lease_ms) = self.lease_ms else {
             return;
         };
-        while let Some((_, sent_at)) = self.waiting.pop_front_if(|(last, _)| *last <= position) {
+        while let Some((last, sent_at)) = self.waiting.front()
+            && *last <= position
+        {
             let until = sent_at + lease_ms;
+            self.waiting.pop_front();
             let is_longer = self.valid_until() == ALONE || until > self.valid_until();
             if is_longer && !self.is_ending {
                 self.first_end = None;

@@ -214,9 +214,8 @@ impl StreamReading {
     /// The messages up to a number were applied. Returns true if the own tiers were emptied after the end of the lease.
     pub(super) fn confirm(&mut self, number: u64) -> bool {
         let mut is_emptied = false;
-        while let Some(message) = self
-            .outstanding
-            .pop_front_if(|first| first.number <= number)
+        while let Some(message) = self.outstanding.front()
+            && message.number <= number
         {
             match message.applied {
                 Applied::Emptied => is_emptied = true,
@@ -226,6 +225,7 @@ impl StreamReading {
                 }
                 Applied::UpTo(_) => {}
             }
+            self.outstanding.pop_front();
         }
         is_emptied
     }

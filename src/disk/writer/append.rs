@@ -171,7 +171,6 @@ impl DiskWriter {
             self.upkeep.remove_segment(&segment);
             return Err(error);
         }
-        self.upkeep.sync_names();
         self.shared.segments.add(vec![segment.clone()]);
         self.active = Some(ActiveSegment {
             segment,

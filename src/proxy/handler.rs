@@ -18,7 +18,7 @@ use actix_web::{HttpRequest, HttpResponse, http::Method, web};
 use log::Level;
 
 use crate::{
-    cache::{CachedLookup, Claimed, Coalescing, FetchTicket, Found, Loaded},
+    cache::{CachedLookup, Claimed, Coalescing, Entry, FetchTicket, Found, Loaded},
     clock,
     error::ProxyError,
     headers::StoreOutcome,
@@ -245,33 +245,20 @@ async fn serve_or_fetch(
                 return Handling::PassThrough(plan.why, storing);
             }
             Some(Claimed::Lead(ticket)) => {
-                let ticket = match disk.is_to_be_asked(&plan) {
-                    false => ticket,
-                    // In a box: the future is large, and without a store on disk no request needs it.
-                    true => match Box::pin(disk.load(ticket, now)).await {
-                        Loaded::Not(ticket) => *ticket,
-                        Loaded::LookAgain => {
-                            lookup = worker.worker_cache.lookup(&forwarded.key).await;
-                            continue;
-                        }
-                    },
+                let ask = disk.is_to_be_asked(&plan) || shared.is_to_be_asked(&plan, &ticket);
+                let tiers = (&mut disk, &mut shared);
+                let ticket = match ask {
+                    false => Some(ticket),
+                    // In a box: the future is large, and without tiers beneath memory no request needs it.
+                    true => Box::pin(load_from_tiers(tiers, ticket, &plan, now)).await,
                 };
-                let ticket = match shared.is_to_be_asked(&plan, &ticket) {
-                    false => ticket,
-                    // In a box: the future is large, and most proxies share nothing.
-                    true => match Box::pin(shared.load(ticket, &plan, now)).await {
-                        Loaded::Not(ticket) => *ticket,
-                        Loaded::LookAgain => {
-                            lookup = worker.worker_cache.lookup(&forwarded.key).await;
-                            now = clock::now();
-                            continue;
-                        }
-                    },
-                };
-                let limit = follower.time_left();
-                drop((follower, disk, shared));
-                let client = (&asked.method, relay.sink(), limit);
-                return fetch(worker, forwarded, plan, ticket, client).await;
+                if let Some(ticket) = ticket {
+                    let limit = follower.time_left();
+                    drop((follower, disk, shared));
+                    let client = (&asked.method, relay.sink(), limit);
+                    return fetch(worker, forwarded, plan, ticket, client).await;
+                }
+                lookup = worker.worker_cache.lookup(&forwarded.key).await;
             }
             Some(Claimed::Changed(found)) => {
                 lookup = Rc::new(found.into());
@@ -291,6 +278,28 @@ async fn serve_or_fetch(
         now = clock::now();
     }
     Handling::PassThrough(ForwardReason::Miss.into(), StoreOutcome::NotApplicable)
+}
+
+/// Brings what the tiers beneath memory have into memory. `None` if they have something: look up again.
+async fn load_from_tiers(
+    (disk, shared): (&mut DiskLookup<'_>, &mut SharedLookup<'_>),
+    mut ticket: FetchTicket,
+    plan: &FetchPlan,
+    now: Time,
+) -> Option<FetchTicket> {
+    if disk.is_to_be_asked(plan) {
+        match disk.load(ticket, now).await {
+            Loaded::Not(unused) => ticket = *unused,
+            Loaded::LookAgain => return None,
+        }
+    }
+    if shared.is_to_be_asked(plan, &ticket) {
+        match shared.load(ticket, plan, now).await {
+            Loaded::Not(unused) => ticket = *unused,
+            Loaded::LookAgain => return None,
+        }
+    }
+    Some(ticket)
 }
 
 /// Fetches with `ticket`, for a client that has sent a request with this method, and waits for this time.
@@ -363,6 +372,10 @@ fn decide(
     let heads = found.variants().map(|entry| &**entry.head());
     let decision = policy::decide(forwarded.policy(), &forwarded.view(), heads, now);
     let entry = |index| found.variants().nth(index).map(Arc::clone);
+    let hit = |index, entry: &Entry, reuse| {
+        let how = (reuse, remark);
+        serve(worker, forwarded, lookup, (index, entry), how, now)
+    };
     let respond = |response| NextStep::Handle(Handling::Response(Ok(Box::new(response))));
     let pass = |why, storing| NextStep::Handle(Handling::PassThrough(why, storing));
     let next = match decision {
@@ -373,28 +386,13 @@ fn decide(
             if reuse == Reuse::StaleWhileRevalidate {
                 revalidate_in_background(worker, forwarded, found, Arc::clone(&entry), now);
             }
-            let response = serve(
-                worker,
-                forwarded,
-                lookup,
-                (index, &entry),
-                (reuse, remark),
-                now,
-            );
-            respond(response)
+            respond(hit(index, &entry, reuse))
         }),
         Decision::Revalidate { index, why } => entry(index).map(|entry| {
             if let Some(why) = why_stale_at_once(worker, forwarded, &entry, now) {
                 revalidate_in_background(worker, forwarded, found, Arc::clone(&entry), now);
                 let reuse = Reuse::StaleWhileRevalidate;
-                let mut response = serve(
-                    worker,
-                    forwarded,
-                    lookup,
-                    (index, &entry),
-                    (reuse, remark),
-                    now,
-                );
+                let mut response = hit(index, &entry, reuse);
                 response.problem = Some(why.into());
                 return respond(response);
             }

@@ -83,7 +83,7 @@ impl Cache {
         };
         let entry = response.head.with_body(body, ticket.budget());
         match ticket
-            .load(ticket.from_disk(), (response.key, entry), now)
+            .load(ticket.disk_source(), (response.key, entry), now)
             .await
         {
             Ok(PutOutcome::NoRoom) | Err(_) => Loaded::Not(ticket.into()),

@@ -206,7 +206,7 @@ impl FetchTicket {
     }
 
     /// Where a response comes from that is loaded from disk with this ticket.
-    pub(in crate::cache) fn from_disk(&self) -> LoadedFrom {
+    pub(in crate::cache) fn disk_source(&self) -> LoadedFrom {
         LoadedFrom::Disk {
             removals: self.removals.unwrap_or_default(),
         }

@@ -33,15 +33,13 @@ pub enum Turn {
 }
 
 impl Cache {
-    /// What the shared tier has for the key of `ticket`. Nothing if there is no such tier, or it does not answer in time.
-    pub async fn find_shared(&self, ticket: &FetchTicket, now: Time) -> Vec<InSharedTier> {
-        let Some(tier) = self.shared().filter(|tier| tier.is_usable()) else {
-            return Vec::new();
-        };
+    /// What the shared tier has for the key of `ticket`. `None` if there is no such tier, or it does not answer in time.
+    pub async fn find_shared(&self, ticket: &FetchTicket, now: Time) -> Option<Vec<InSharedTier>> {
+        let tier = self.shared().filter(|tier| tier.is_usable())?;
         let latest = now.saturating_add(CLOCK_TOLERANCE);
-        let mut found = tier.find(ticket.key()).await;
+        let mut found = tier.find(ticket.key()).await?;
         found.retain(|response| response.head().received() <= latest);
-        found
+        Some(found)
     }
 
     /// Brings `response` into memory. This ends the fetch of `ticket`.

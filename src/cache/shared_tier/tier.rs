@@ -92,15 +92,15 @@ impl SharedTier {
         self.redis.stamp()
     }
 
-    /// What the tier has for `key`: for its identity, and for everybody.
-    pub(super) async fn find(&self, key: &Key) -> Vec<InSharedTier> {
+    /// What the tier has for `key`: for its identity, and for everybody. `None` if it does not answer in time.
+    pub(super) async fn find(&self, key: &Key) -> Option<Vec<InSharedTier>> {
         let keys = self.keys(key);
         let namespace = **self.namespace.load();
         let addresses = keys.iter().map(|key| namespace.of_key(key).into());
         // A tier that fails says so itself.
-        let found = self.redis.get(addresses.collect()).await;
+        let found = self.redis.get(addresses.collect()).await.ok()?;
         let ahead = self.redis.clock_difference_ms();
-        let found = found.unwrap_or_default().into_iter().filter_map(|record| {
+        let found = found.into_iter().filter_map(|record| {
             let (head, fetch_millis) = read_head(&record.head, ahead)?;
             Some(InSharedTier {
                 key: keys.get(record.address_index)?.clone(),
@@ -110,7 +110,7 @@ impl SharedTier {
                 body: record.body,
             })
         });
-        found.collect()
+        Some(found.collect())
     }
 
     /// The keys under which responses for `key` are shared.

@@ -87,7 +87,11 @@ impl<'a> SharedLookup<'a> {
         let cache = &self.worker.shared.cache;
         let until = Instant::now() + wait;
         loop {
-            ticket = match self.find(ticket, plan, now).await {
+            let Some(found) = cache.find_shared(&ticket, now).await else {
+                // A second question would take its own time.
+                return SharedAnswer::Fetch(ticket.into());
+            };
+            ticket = match self.load_one_of(found, ticket, plan, now).await {
                 Loaded::LookAgain => return SharedAnswer::LookAgain,
                 Loaded::Not(ticket) => *ticket,
             };
@@ -103,10 +107,15 @@ impl<'a> SharedLookup<'a> {
         }
     }
 
-    /// Brings the response of the tier that the policy would use into memory.
-    async fn find(&self, ticket: FetchTicket, plan: &FetchPlan, now: Time) -> Loaded {
+    /// Brings the response of these that the policy would use into memory.
+    async fn load_one_of(
+        &self,
+        mut found: Vec<InSharedTier>,
+        ticket: FetchTicket,
+        plan: &FetchPlan,
+        now: Time,
+    ) -> Loaded {
         let cache = &self.worker.shared.cache;
-        let mut found = cache.find_shared(&ticket, now).await;
         if let Some(entry) = plan.validated_entry() {
             found.retain(|response| response.head().received() > entry.head().received());
         }

@@ -34,7 +34,12 @@ async fn with_on_disk(directory: &Path, count: u64) -> Cache {
     }
     cache.disk().unwrap().close().await;
     drop(cache);
-    opened(directory)
+    let cache = opened(directory);
+    // The index is read in the background.
+    while cache.disk().unwrap().stats().is_loading {
+        tokio::task::yield_now().await;
+    }
+    cache
 }
 
 async fn store(cache: &Cache, target: &str) {

@@ -90,16 +90,34 @@ impl Disk {
         self.handle.may_have_resource(resource)
     }
 
-    /// All variants at these addresses, up to 64 of each.
+    /// The variants at these addresses, up to 64 of each. As long as the index is loaded they may not be all of them, but
+    /// nothing is only found if there is nothing.
     ///
     /// # Errors
     ///
-    /// [`DiskUnavailable`] if the disk does not answer within 250 ms, or is bypassed.
+    /// [`DiskUnavailable`] if the disk does not answer within 250 ms, within a second while the index is loaded, or is bypassed.
     pub fn get(
         &self,
         addresses: Vec<Address>,
     ) -> impl Future<Output = Result<Vec<StoredRecord>, DiskUnavailable>> + Send + 'static {
-        self.handle.get(addresses)
+        self.handle.get(addresses, false)
+    }
+
+    /// All variants at these addresses, up to 64 of each. It waits until the index is loaded.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn get_all(
+        &self,
+        addresses: Vec<Address>,
+    ) -> impl Future<Output = Result<Vec<StoredRecord>, DiskUnavailable>> + Send + 'static {
+        self.handle.get(addresses, true)
+    }
+
+    /// True as long as the index is loaded.
+    pub fn is_loading(&self) -> bool {
+        self.handle.shared.is_loading()
     }
 
     /// Writes a response down later. It never waits. The response is dropped and counted if too much waits, or if the

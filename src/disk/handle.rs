@@ -94,11 +94,13 @@ impl DiskHandle {
     pub(super) fn get(
         self: &Arc<Self>,
         addresses: Vec<Address>,
+        is_whole: bool,
     ) -> impl Future<Output = Result<Vec<StoredRecord>, DiskUnavailable>> + Send + 'static {
         let files = self.large_files();
         let time = self.shared.timing.lookup(self.shared.is_loading());
-        self.ask(time, |answer| ReadJob::Get {
+        self.ask(time, move |answer| ReadJob::Get {
             addresses,
+            is_whole,
             files,
             answer,
         })

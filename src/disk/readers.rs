@@ -39,6 +39,8 @@ pub(super) type Answer<T> = oneshot::Sender<Result<T, DiskUnavailable>>;
 pub(super) enum ReadJob {
     Get {
         addresses: Vec<Address>,
+        /// Whether it waits for the index even if something is found.
+        is_whole: bool,
         files: Arc<dyn LargeFiles>,
         answer: Answer<Vec<StoredRecord>>,
     },
@@ -158,9 +160,10 @@ pub(super) fn do_job(context: &ReadContext, job: ReadJob) {
     match job {
         ReadJob::Get {
             addresses,
+            is_whole,
             files,
             answer,
-        } => get(context, addresses, files, answer),
+        } => get(context, (addresses, is_whole), files, answer),
         job @ (ReadJob::Scan { .. } | ReadJob::RecordsOf { .. }) if shared.is_loading() => {
             if let Some(job) = context.waiting.wait(job) {
                 do_job(context, job);
@@ -203,7 +206,7 @@ fn refuse(job: ReadJob) {
 
 fn get(
     context: &ReadContext,
-    addresses: Vec<Address>,
+    (addresses, is_whole): (Vec<Address>, bool),
     files: Arc<dyn LargeFiles>,
     answer: Answer<Vec<StoredRecord>>,
 ) {
@@ -214,7 +217,8 @@ fn get(
     let is_loading = context.shared.is_loading();
     let found = look_up(&context.shared, &files, &addresses);
     context.upkeep.remove_large(&found.removed);
-    if !found.records.is_empty() || !is_loading {
+    let is_enough = !is_whole && !found.records.is_empty();
+    if is_enough || !is_loading {
         let numbers = &context.shared.numbers;
         let counted = match found.records.is_empty() {
             true => &numbers.misses,
@@ -226,6 +230,7 @@ fn get(
     }
     let job = ReadJob::Get {
         addresses,
+        is_whole,
         files,
         answer,
     };

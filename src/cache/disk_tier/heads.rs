@@ -84,7 +84,7 @@ impl DiskTier {
         key: &Key,
         budget: &Arc<Budget>,
     ) -> Vec<(Key, Arc<Entry>)> {
-        let found = self.find(key).await.into_iter();
+        let found = self.find(key, true).await.into_iter();
         let head_alone = |response: OnDisk| {
             let body = Body::elsewhere(response.body_bytes());
             (response.key, response.head.with_body(body, budget))

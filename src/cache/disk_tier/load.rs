@@ -16,7 +16,7 @@ use crate::{
         },
     },
     disk::{DiskUnavailable, LargeBody, StoredBody},
-    policy::Time,
+    policy::{StoredHead, Time},
 };
 
 /// A response that was received so much after the present time is from before the clock was set back.
@@ -36,19 +36,31 @@ pub enum Loaded {
 }
 
 impl Cache {
-    /// What the disk has for the key of `ticket`. Nothing if there is no store on disk, it does not answer in time, or this
-    /// instance does not know what others have ended.
-    pub async fn find_on_disk(&self, ticket: &FetchTicket, now: Time) -> Vec<OnDisk> {
-        let Some(disk) = self
-            .disk()
-            .filter(|_| ticket.may_load() && self.is_current())
-        else {
-            return Vec::new();
-        };
+    /// The response that the disk has for the key of `ticket`, of which `choose` names one by its index. `None` if it names none,
+    /// there is no store on disk, it does not answer in time, or this instance does not know what others have ended.
+    pub async fn find_on_disk(
+        &self,
+        ticket: &FetchTicket,
+        now: Time,
+        choose: impl Fn(&[&StoredHead]) -> Option<usize>,
+    ) -> Option<OnDisk> {
+        let may_load = ticket.may_load() && self.is_current();
+        let disk = self.disk().filter(|_| may_load)?;
         let latest = now.saturating_add(CLOCK_TOLERANCE);
-        let mut found = disk.find(ticket.key()).await;
-        found.retain(|response| response.head().received() <= latest);
-        found
+        let chosen = |mut found: Vec<OnDisk>| {
+            found.retain(|response| response.head().received() <= latest);
+            let heads: Vec<_> = found.iter().map(OnDisk::head).collect();
+            let index = choose(&heads).filter(|index| *index < found.len())?;
+            Some(found.swap_remove(index))
+        };
+        // Asked before: what is left out then is found later.
+        let is_loading = disk.is_loading();
+        let found = disk.find(ticket.key(), false).await;
+        let is_whole = found.is_empty() || !is_loading;
+        match chosen(found) {
+            None if !is_whole => chosen(disk.find(ticket.key(), true).await),
+            response => response,
+        }
     }
 
     /// True if the disk may have a response for `key`.
@@ -59,7 +71,7 @@ impl Cache {
     /// The body of `entry`, of which a list has the head alone, from disk. `None` if it is not there any more, or cannot be
     /// read.
     pub async fn body_on_disk(&self, key: &Key, entry: &Entry) -> Option<Body> {
-        let found = self.disk()?.find(key).await;
+        let found = self.disk()?.find(key, true).await;
         let is_same = |response: &OnDisk| {
             let head = response.head();
             // A newer response has another body.

@@ -94,6 +94,11 @@ impl DiskTier {
         Ok(OpenedTier { tier, secret })
     }
 
+    /// True as long as the index is loaded.
+    pub(super) fn is_loading(&self) -> bool {
+        self.disk.is_loading()
+    }
+
     /// Says to other processes that want the directory what this one is called. It writes a file.
     pub fn name_holder(&self, name: &str) {
         self.disk.name_holder(name);
@@ -122,8 +127,9 @@ impl DiskTier {
         self.namespace.load().resource(name)
     }
 
-    /// What the disk has for `key`: for its identity, and for everybody.
-    pub(super) async fn find(&self, key: &Key) -> Vec<OnDisk> {
+    /// What the disk has for `key`: for its identity, and for everybody. Without `is_whole` some of it may be left out as long as
+    /// the index is loaded.
+    pub(super) async fn find(&self, key: &Key, is_whole: bool) -> Vec<OnDisk> {
         if !self.may_have(key) {
             return Vec::new();
         }
@@ -137,8 +143,11 @@ impl DiskTier {
             .map(|key| namespace.of_key(key).into())
             .collect();
         // A store that fails says so itself.
-        let found = self.disk.get(addresses).await.unwrap_or_default();
-        let found = found.into_iter().filter_map(|record| {
+        let found = match is_whole {
+            true => self.disk.get_all(addresses).await,
+            false => self.disk.get(addresses).await,
+        };
+        let found = found.unwrap_or_default().into_iter().filter_map(|record| {
             let head = EntryHead::read(&record.head)?;
             let head = match record.expired_at {
                 Some(at) => head.map(|head| head.expired(Time::from_unix_millis(at))),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    cache::{Claimed, Coalescing, Entry, FetchTicket, Found, Loaded, OnDisk, Remove},
+    cache::{Claimed, Coalescing, Entry, FetchTicket, Found, Loaded, Remove},
     policy::{self, Decision, ForwardReason, StoredHead, Time},
     proxy::{
         fetch::{claim::claim, plan::FetchPlan},
@@ -122,13 +122,9 @@ async fn load(
     choose: impl Fn(&[&StoredHead]) -> Option<usize>,
 ) -> Loaded {
     let cache = &worker.shared.cache;
-    let mut found = cache.find_on_disk(&ticket, now).await;
-    let heads: Vec<_> = found.iter().map(OnDisk::head).collect();
-    match choose(&heads) {
-        Some(index) if index < found.len() => {
-            cache.load(ticket, found.swap_remove(index), now).await
-        }
-        _ => Loaded::Not(ticket.into()),
+    match cache.find_on_disk(&ticket, now, choose).await {
+        Some(response) => cache.load(ticket, response, now).await,
+        None => Loaded::Not(ticket.into()),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// What an actor has removed from memory. [`Removal::confirmed`] waits until it is removed from the disk too.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Removal {
     /// What was removed from memory.
     pub cleared: Cleared,

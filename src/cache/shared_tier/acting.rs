@@ -7,10 +7,11 @@ use actix::{Context, Handler, MessageResult};
 use crate::{
     cache::{
         actor::CacheActor,
+        disk_tier::Removal,
         found::PutOutcome,
         shared_tier::{
             end::SharedEnd,
-            messages::{BeginEnds, ClearHere, NoteEnd},
+            messages::{BeginEnds, ClearHere, EndLease, NoteEnd},
             told::ToldOthers,
         },
         store::{entry::Entry, key::Key},
@@ -50,14 +51,25 @@ impl CacheActor {
 
     /// Removes everything here if this instance has not heard of the others for too long.
     pub(in crate::cache) fn end_with_lease(&mut self, context: &mut Context<Self>) {
-        let Some(shared) = &mut self.shared else {
+        let Some(shared) = &self.shared else {
             return;
         };
-        let valid_until = shared.tier.valid_until();
-        if !shared.tier.is_current() && shared.cleared_after != valid_until {
-            shared.cleared_after = valid_until;
-            drop(self.clear_here(context));
+        // Before it has heard of them for the first time, nothing of an earlier run is read.
+        if shared.tier.valid_until() > 0 && !shared.tier.is_current() {
+            drop(self.clear_after_lease(context));
         }
+    }
+
+    /// Removes everything here, once for each end of the lease.
+    fn clear_after_lease(&mut self, context: &mut Context<Self>) -> Removal {
+        if let Some(shared) = &mut self.shared {
+            let ended = Some(shared.tier.valid_until());
+            if shared.cleared_after == ended {
+                return Removal::default();
+            }
+            shared.cleared_after = ended;
+        }
+        self.clear_here(context)
     }
 }
 
@@ -88,5 +100,13 @@ impl Handler<ClearHere> for CacheActor {
 
     fn handle(&mut self, _: ClearHere, context: &mut Self::Context) -> Self::Result {
         MessageResult(self.clear_here(context))
+    }
+}
+
+impl Handler<EndLease> for CacheActor {
+    type Result = MessageResult<EndLease>;
+
+    fn handle(&mut self, _: EndLease, context: &mut Self::Context) -> Self::Result {
+        MessageResult(self.clear_after_lease(context))
     }
 }

@@ -11,7 +11,7 @@ use crate::{
         messages::Invalidate,
         shared_tier::{
             end::SharedEnd,
-            messages::{BeginEnds, ClearHere, NoteEnd},
+            messages::{BeginEnds, ClearHere, EndLease, NoteEnd},
         },
         unavailable::CacheUnavailable,
     },
@@ -74,7 +74,8 @@ impl Cache {
                     "nothing was heard from Redis for --redis-lease: the cache of this instance was cleared, and is its own \
                      until Redis is back"
                 );
-                self.clear_here().await
+                let _ = self.send(EndLease).await?.confirmed().await;
+                Ok(())
             }
         }
     }

@@ -32,3 +32,8 @@ pub struct BeginEnds {
 #[derive(Message, Clone, Copy, Debug)]
 #[rtype(result = "Removal")]
 pub struct ClearHere;
+
+/// The lease of this instance has ended: removes everything here, unless that was done at its end.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "Removal")]
+pub struct EndLease;

@@ -19,8 +19,8 @@ use crate::{
 pub(in crate::cache) struct SharedState {
     pub(super) tier: Arc<SharedTier>,
     pub(super) ends: KnownEnds,
-    /// The end of the lease after which everything was removed here. 0 if there was none.
-    pub(super) cleared_after: u64,
+    /// The end of the lease after which everything was removed here. `None` if there was none.
+    pub(super) cleared_after: Option<u64>,
 }
 
 impl SharedState {
@@ -33,7 +33,7 @@ impl SharedState {
         Self {
             tier,
             ends,
-            cleared_after: 0,
+            cleared_after: None,
         }
     }
 

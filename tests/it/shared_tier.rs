@@ -76,6 +76,7 @@ fn two(origin: &Origin) -> (RedisServer, Node, Node) {
 }
 
 #[test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 fn what_one_proxy_has_fetched_is_a_hit_at_another() {
     let origin = counting();
     let (_redis, one, other) = two(&origin);
@@ -92,6 +93,7 @@ fn what_one_proxy_has_fetched_is_a_hit_at_another() {
 }
 
 #[test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 fn a_clear_at_one_proxy_holds_at_all_when_it_returns() {
     let origin = counting();
     let (_redis, one, other) = two(&origin);
@@ -105,6 +107,7 @@ fn a_clear_at_one_proxy_holds_at_all_when_it_returns() {
 }
 
 #[test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 fn a_purge_and_an_unsafe_request_hold_at_all() {
     let origin = counting();
     let (_redis, one, other) = two(&origin);
@@ -127,6 +130,7 @@ fn a_purge_and_an_unsafe_request_hold_at_all() {
 }
 
 #[test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 fn one_proxy_fetches_for_all() {
     let gate = Gate::default();
     let opened = gate.clone();
@@ -150,6 +154,7 @@ fn one_proxy_fetches_for_all() {
 }
 
 #[test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 fn a_redis_that_stops_answering_is_a_miss() {
     let origin = counting();
     let (redis, one, other) = two(&origin);
@@ -164,6 +169,7 @@ fn a_redis_that_stops_answering_is_a_miss() {
 }
 
 #[test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 fn a_proxy_that_hears_nothing_from_redis_empties_its_cache_and_works_alone() {
     let origin = counting();
     let (redis, one, other) = two(&origin);
@@ -180,6 +186,7 @@ fn a_proxy_that_hears_nothing_from_redis_empties_its_cache_and_works_alone() {
 }
 
 #[test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 fn a_clear_that_redis_cannot_be_told_of_says_so_and_holds_when_it_can() {
     let origin = counting();
     let (redis, one, other) = two(&origin);
@@ -197,6 +204,7 @@ fn a_clear_that_redis_cannot_be_told_of_says_so_and_holds_when_it_can() {
 }
 
 #[test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 fn what_an_emptied_redis_had_is_gone_everywhere() {
     let origin = counting();
     let (mut redis, one, other) = two(&origin);
@@ -214,6 +222,7 @@ fn what_an_emptied_redis_had_is_gone_everywhere() {
 }
 
 #[test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 fn private_responses_are_shared_with_a_common_secret_alone() {
     let origin = Origin::counting("Cache-Control: private, max-age=600\r\n");
     let redis = RedisServer::start();
@@ -249,6 +258,7 @@ fn private_responses_are_shared_with_a_common_secret_alone() {
 }
 
 #[test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 fn a_shared_store_on_disk_serves_nothing_before_redis_was_heard() {
     let origin = counting();
     let redis = RedisServer::start();

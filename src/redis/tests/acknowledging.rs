@@ -20,6 +20,7 @@ async fn by_hand(server: &RedisServer, name: &str) -> (Redis, RedisEvents) {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn an_instance_is_missing_until_it_has_applied_the_event() {
     let server = RedisServer::start();
     let one = Instance::ready(&server, "one").await;
@@ -43,6 +44,7 @@ async fn an_instance_is_missing_until_it_has_applied_the_event() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn the_result_is_certain_when_the_data_are_older_than_a_lease() {
     let server = RedisServer::start();
     let mut short = settings(&server.url(), "one");
@@ -57,6 +59,7 @@ async fn the_result_is_certain_when_the_data_are_older_than_a_lease() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn an_instance_that_was_closed_is_not_missing() {
     let server = RedisServer::start();
     let one = Instance::ready(&server, "one").await;
@@ -68,6 +71,7 @@ async fn an_instance_that_was_closed_is_not_missing() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn an_instance_that_was_known_before_redis_was_emptied_is_missing() {
     let server = RedisServer::start();
     let one = Instance::ready(&server, "one").await;
@@ -89,6 +93,7 @@ async fn an_instance_that_was_known_before_redis_was_emptied_is_missing() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn without_redis_all_others_are_missing() {
     let mut server = RedisServer::start();
     let one = Instance::ready(&server, "one").await;

@@ -8,6 +8,7 @@ use super::{
 use crate::redis::{FetchTurn, SharedFetchEnd, check, record::CHUNK_BYTES, settings::RedisTiming};
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn records_are_on_all_nodes_and_events_reach_all_instances() {
     let cluster = RedisCluster::start();
     let one = Instance::open(settings(&cluster.url(), "1"), timing());
@@ -38,6 +39,7 @@ async fn records_are_on_all_nodes_and_events_reach_all_instances() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn who_waits_for_a_fetch_is_woken_whichever_node_has_the_record() {
     let cluster = RedisCluster::start();
     let patient = RedisTiming {
@@ -65,6 +67,7 @@ async fn who_waits_for_a_fetch_is_woken_whichever_node_has_the_record() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn a_node_that_is_away_costs_only_its_records() {
     let mut cluster = RedisCluster::start();
     let one = Instance::open(settings(&cluster.url(), "1"), timing());
@@ -96,6 +99,7 @@ async fn a_node_that_is_away_costs_only_its_records() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn a_server_that_is_no_cluster_is_told() {
     let server = RedisServer::start();
     let url = format!("redis+cluster://127.0.0.1:{}", 1);
@@ -110,6 +114,7 @@ async fn a_server_that_is_no_cluster_is_told() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn a_user_with_the_necessary_permissions_alone_is_enough() {
     let server = RedisServer::start();
     let rules = [
@@ -161,6 +166,7 @@ async fn a_user_with_the_necessary_permissions_alone_is_enough() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn without_permission_for_info_restarts_are_not_noticed_and_the_rest_works() {
     let server = RedisServer::start();
     server.command(&[

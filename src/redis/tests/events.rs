@@ -6,6 +6,7 @@ use super::{Instance, RedisServer, next, settings, timing, until};
 use crate::redis::{NotPublished, OwnTiers, Redis, RedisMessageKind, Stamp, settings::RedisTiming};
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn events_reach_all_instances_in_one_order() {
     let server = RedisServer::start();
     let (one, two) = (
@@ -25,6 +26,7 @@ async fn events_reach_all_instances_in_one_order() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn own_events_come_back_with_their_token() {
     let server = RedisServer::start();
     let (one, two) = (
@@ -42,6 +44,7 @@ async fn own_events_come_back_with_their_token() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn redis_is_not_used_before_the_events_were_applied() {
     let server = RedisServer::start();
     let one = Instance::ready(&server, "1").await;
@@ -59,6 +62,7 @@ async fn redis_is_not_used_before_the_events_were_applied() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn events_that_were_published_while_redis_was_away_come_first_when_it_is_back() {
     let mut server = RedisServer::start_with(&["--save", "", "--appendonly", "no"]);
     let one = Instance::ready(&server, "1").await;
@@ -78,6 +82,7 @@ async fn events_that_were_published_while_redis_was_away_come_first_when_it_is_b
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn a_connection_that_was_cut_loses_no_event() {
     let server = RedisServer::start();
     let (one, two) = (
@@ -99,6 +104,7 @@ async fn a_connection_that_was_cut_loses_no_event() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn an_instance_that_was_away_for_longer_than_the_stream_empties_its_tiers() {
     let server = RedisServer::start();
     let short = RedisTiming {
@@ -124,6 +130,7 @@ async fn an_instance_that_was_away_for_longer_than_the_stream_empties_its_tiers(
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn entries_that_are_missing_in_the_stream_are_noticed() {
     let server = RedisServer::start();
     let one = Instance::ready(&server, "1").await;
@@ -169,6 +176,7 @@ async fn assert_new_epoch(server: &RedisServer, one: &Instance, commands: &[&[&s
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn an_instance_begins_anew_when_the_data_are_others() {
     let server = RedisServer::start();
     let one = Instance::ready(&server, "1").await;
@@ -188,6 +196,7 @@ async fn an_instance_begins_anew_when_the_data_are_others() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn wrong_types_under_the_keys_of_instances_are_replaced() {
     let server = RedisServer::start();
     let one = Instance::ready(&server, "1").await;
@@ -200,6 +209,7 @@ async fn wrong_types_under_the_keys_of_instances_are_replaced() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn a_server_that_was_restarted_with_its_data_has_other_data() {
     let mut server = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
     let one = Instance::ready(&server, "1").await;
@@ -219,6 +229,7 @@ async fn a_server_that_was_restarted_with_its_data_has_other_data() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn a_stream_that_has_gone_back_is_another_one() {
     let server = RedisServer::start();
     let one = Instance::ready(&server, "1").await;

@@ -21,6 +21,7 @@ async fn impatient(server: &RedisServer) -> Instance {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn a_server_that_is_killed_and_restarted_empty_is_used_again() {
     let mut server = RedisServer::start();
     let one = Instance::ready(&server, "1").await;
@@ -41,6 +42,7 @@ async fn a_server_that_is_killed_and_restarted_empty_is_used_again() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn an_instance_starts_without_redis_and_uses_it_when_it_is_there() {
     let mut server = RedisServer::start();
     server.kill();
@@ -52,6 +54,7 @@ async fn an_instance_starts_without_redis_and_uses_it_when_it_is_there() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn a_server_that_stops_is_left_alone_after_five_lookups() {
     let server = RedisServer::start();
     let one = impatient(&server).await;
@@ -70,6 +73,7 @@ async fn a_server_that_stops_is_left_alone_after_five_lookups() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn a_server_that_sleeps_is_used_again_without_a_beginning() {
     let server = RedisServer::start();
     let one = impatient(&server).await;
@@ -105,6 +109,7 @@ async fn a_server_that_sleeps_is_used_again_without_a_beginning() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn one_part_that_takes_longer_than_the_hard_limit_is_enough() {
     let server = RedisServer::start();
     let patient = Instance::ready(&server, "2").await;
@@ -133,6 +138,7 @@ async fn one_part_that_takes_longer_than_the_hard_limit_is_enough() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn a_server_without_memory_still_carries_events() {
     let server = RedisServer::start_with(&["--save", "", "--maxmemory-policy", "noeviction"]);
     let one = Instance::ready(&server, "1").await;
@@ -149,6 +155,7 @@ async fn a_server_without_memory_still_carries_events() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn a_wrong_password_is_told_and_not_shown() {
     let server = RedisServer::start_with(&["--save", "", "--requirepass", "right"]);
     let wrong = Instance::open(with_password(&server, "wr0ng"), timing());

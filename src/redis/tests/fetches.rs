@@ -20,6 +20,7 @@ async fn waits(instance: &Instance) -> FetchWait {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn who_waits_is_woken_when_the_record_is_stored() {
     let server = RedisServer::start();
     let (one, two) = (
@@ -39,6 +40,7 @@ async fn who_waits_is_woken_when_the_record_is_stored() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn a_publication_wakes_who_waits_before_it_looks_again() {
     let server = RedisServer::start();
     let one = Instance::ready(&server, "1").await;
@@ -59,6 +61,7 @@ async fn a_publication_wakes_who_waits_before_it_looks_again() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn a_lease_that_is_dropped_is_given_to_another() {
     let server = RedisServer::start();
     let (one, two) = (
@@ -73,6 +76,7 @@ async fn a_lease_that_is_dropped_is_given_to_another() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn a_lease_is_renewed_as_long_as_its_holder_lives() {
     let server = RedisServer::start();
     let mut timing = super::timing();
@@ -94,6 +98,7 @@ async fn a_lease_is_renewed_as_long_as_its_holder_lives() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn the_lease_of_a_holder_that_is_gone_ends() {
     let server = RedisServer::start();
     let two = Instance::ready(&server, "2").await;
@@ -109,6 +114,7 @@ async fn the_lease_of_a_holder_that_is_gone_ends() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn garbage_under_the_key_of_a_lease_is_replaced() {
     let server = RedisServer::start();
     let one = Instance::ready(&server, "1").await;
@@ -125,6 +131,7 @@ async fn garbage_under_the_key_of_a_lease_is_replaced() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn without_redis_everybody_fetches() {
     let mut server = RedisServer::start();
     let (one, two) = (

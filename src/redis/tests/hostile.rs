@@ -131,6 +131,7 @@ fn tls_before(server: &RedisServer) -> (String, Arc<rustls::ClientConfig>) {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn redis_is_reached_over_tls_and_its_certificate_is_checked() {
     let server = RedisServer::start();
     let (url, tls) = tls_before(&server);

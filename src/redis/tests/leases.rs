@@ -17,6 +17,7 @@ fn short(server: &RedisServer, name: &str) -> RedisSettings {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn heartbeats_lengthen_the_lease() {
     let server = RedisServer::start();
     let one = Instance::open(settings(&server.url(), "1"), timing());
@@ -28,6 +29,7 @@ async fn heartbeats_lengthen_the_lease() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn an_instance_that_hears_nothing_empties_its_tiers_and_goes_on_alone() {
     let server = RedisServer::start();
     let impatient = RedisTiming {
@@ -50,6 +52,7 @@ async fn an_instance_that_hears_nothing_empties_its_tiers_and_goes_on_alone() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn an_instance_that_hears_events_and_does_not_apply_them_loses_its_lease() {
     let server = RedisServer::start();
     let (redis, mut events) = Redis::open_with(short(&server, "1"), timing()).unwrap();
@@ -73,6 +76,7 @@ async fn an_instance_that_hears_events_and_does_not_apply_them_loses_its_lease()
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn without_a_lease_the_tiers_serve_for_ever() {
     let mut server = RedisServer::start();
     let mut settings = settings(&server.url(), "1");
@@ -86,6 +90,7 @@ async fn without_a_lease_the_tiers_serve_for_ever() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn tiers_with_content_of_an_earlier_run_wait_for_redis() {
     let server = RedisServer::start();
     let one = Instance::ready(&server, "1").await;
@@ -112,6 +117,7 @@ async fn tiers_with_content_of_an_earlier_run_wait_for_redis() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn tiers_with_content_of_an_earlier_run_are_emptied_if_redis_is_not_there() {
     let mut server = RedisServer::start();
     server.kill();

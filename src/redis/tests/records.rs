@@ -6,6 +6,7 @@ use super::{Instance, RedisServer, address, until};
 use crate::redis::{RedisUnavailable, SharedAddress, SharedRecordBody, record::CHUNK_BYTES};
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn a_record_is_found_by_another_instance() {
     let server = RedisServer::start();
     let (one, two) = (
@@ -24,6 +25,7 @@ async fn a_record_is_found_by_another_instance() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn variants_and_partitions_are_stored_beside_each_other() {
     let server = RedisServer::start();
     let one = Instance::ready(&server, "1").await;
@@ -52,6 +54,7 @@ async fn variants_and_partitions_are_stored_beside_each_other() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn a_large_body_comes_in_parts() {
     let server = RedisServer::start();
     let one = Instance::ready(&server, "1").await;
@@ -69,6 +72,7 @@ async fn a_large_body_comes_in_parts() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn a_body_with_a_missing_or_changed_part_is_a_miss() {
     let server = RedisServer::start();
     let one = Instance::ready(&server, "1").await;
@@ -104,6 +108,7 @@ async fn a_body_with_a_missing_or_changed_part_is_a_miss() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn garbage_and_wrong_types_under_the_key_of_a_record_are_a_miss() {
     let server = RedisServer::start();
     let one = Instance::ready(&server, "1").await;
@@ -128,6 +133,7 @@ async fn garbage_and_wrong_types_under_the_key_of_a_record_are_a_miss() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn every_key_has_a_time_to_live() {
     let server = RedisServer::start();
     let one = Instance::ready(&server, "1").await;
@@ -147,6 +153,7 @@ async fn every_key_has_a_time_to_live() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn a_record_is_kept_for_longer_when_it_is_renewed() {
     let server = RedisServer::start();
     let one = Instance::ready(&server, "1").await;
@@ -169,6 +176,7 @@ async fn a_record_is_kept_for_longer_when_it_is_renewed() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn the_parts_of_a_body_that_was_replaced_are_given_back_soon() {
     let server = RedisServer::start();
     let one = Instance::ready(&server, "1").await;
@@ -183,6 +191,7 @@ async fn the_parts_of_a_body_that_was_replaced_are_given_back_soon() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn an_address_has_a_limited_number_of_variants() {
     let server = RedisServer::start();
     let one = Instance::ready(&server, "1").await;
@@ -196,6 +205,7 @@ async fn an_address_has_a_limited_number_of_variants() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn records_that_are_too_large_or_of_another_epoch_are_dropped() {
     let server = RedisServer::start();
     let one = Instance::ready(&server, "1").await;
@@ -213,6 +223,7 @@ async fn records_that_are_too_large_or_of_another_epoch_are_dropped() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn a_record_that_the_known_events_cannot_judge_is_a_miss() {
     let server = RedisServer::start();
     let one = Instance::ready(&server, "1").await;

@@ -146,7 +146,10 @@ impl Cache {
                 break;
             }
         }
-        if let Some(disk) = self.disk() {
+        if origin == PurgeOrigin::Others {
+            // Nobody here asks what it was, and later ends wait for this one.
+            on_disk.confirmation.wait().await?;
+        } else if let Some(disk) = self.disk() {
             let counted = match how {
                 PurgeAction::Remove => on_disk.removed(disk, &mut paths).await?,
                 PurgeAction::Expire => {

@@ -28,7 +28,7 @@ use crate::cache::{
     },
     found::PutOutcome,
     hit_for_miss::HitsForMiss,
-    manage::tag_purges::TagPurges,
+    manage::{purged_bytes::RemovingPurges, tag_purges::TagPurges},
     messages::{Claim, ClaimBasis, Claimed, Coalescing, Get},
     not_stored_paths::NotStoredPaths,
     shared_tier::SharedState,
@@ -50,8 +50,8 @@ pub struct CacheActor {
     pub(super) fetches: HashMap<Resource, Vec<Fetch>, RandomState>,
     /// Purges by tag that came while fetches were under way.
     pub(super) tag_purges: TagPurges,
-    /// Earlier fetches began before the last step of a purge that removes.
-    pub(super) purged_before: FetchId,
+    /// The purges that remove.
+    pub(super) removing_purges: RemovingPurges,
     pub(super) hits_for_miss: HitsForMiss,
     pub(super) not_stored_paths: NotStoredPaths,
     pub(super) next_id: u64,
@@ -88,7 +88,7 @@ impl CacheActor {
             store,
             fetches: HashMap::default(),
             tag_purges: TagPurges::default(),
-            purged_before: FetchId::default(),
+            removing_purges: RemovingPurges::default(),
             hits_for_miss: HitsForMiss::new(),
             not_stored_paths: NotStoredPaths::new(),
             next_id: first_fetch.0,

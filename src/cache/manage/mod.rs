@@ -7,6 +7,7 @@ pub(super) mod key_variants;
 pub(super) mod listing;
 mod nearest;
 pub(super) mod on_disk;
+pub(super) mod purged_bytes;
 mod purged_paths;
 pub(super) mod purging;
 pub(super) mod ranking;

@@ -2,8 +2,7 @@
 //!
 //! A purge goes through the store a step at a time, so that other messages are handled in between. It first voids the
 //! fetches under way for what it names: nobody joins them, and they store nothing. So whatever is stored meanwhile was
-//! fetched after the purge began, unless a fetch after that uses bytes of what is purged later: a validation, or the rest
-//! of a part. Its response is not stored if they are not stored any more. The tags of a fetch are not known before its
+//! fetched after the purge began, unless a fetch after that uses bytes of what is purged later (`purged_bytes`). The tags of a fetch are not known before its
 //! response: a purge by tag is remembered until all fetches that were under way have ended.
 
 use std::{fmt, future::pending, sync::Arc, time::Duration};
@@ -18,7 +17,7 @@ use crate::{
         EntryFilter,
         actor::CacheActor,
         disk_tier::{Confirmation, DiskTier, EndScope},
-        fetches::{active::Fetch, messages::Put, reader::FetchId},
+        fetches::{active::Fetch, reader::FetchId},
         handle::Cache,
         manage::{
             on_disk::{DiskWalk, WalkExtent},
@@ -279,9 +278,12 @@ impl Handler<PurgeChunk> for CacheActor {
         let mut chunk = PurgedChunk::default();
         let filter = &purge.filter;
         if purge.how == PurgeAction::Remove {
-            self.purged_before = FetchId(self.next_id);
+            self.removing_purges.step(FetchId(self.next_id));
         }
         if purge.place.is_none() {
+            if purge.how == PurgeAction::Remove {
+                self.removing_purges.begin(filter);
+            }
             chunk.fetches = self.void_matching(filter, purge.how);
             if purge.how != PurgeAction::DryRun {
                 self.forestall_late_claims(filter);
@@ -298,6 +300,9 @@ impl Handler<PurgeChunk> for CacheActor {
         });
         for key in keys {
             self.purge_key(key, &purge, &mut chunk);
+        }
+        if chunk.next.is_none() {
+            self.removing_purges.end(filter);
         }
         MessageResult(chunk)
     }
@@ -373,19 +378,6 @@ impl CacheActor {
             }),
         }
         chunk.resources.push(key.resource);
-    }
-
-    /// True if `put` may have bytes of a response that a purge has removed since the fetch began, after the purge itself.
-    pub(in crate::cache) fn is_of_purged_bytes(&self, put: &Put) -> bool {
-        if !put.has_stored_bytes || put.id >= self.purged_before {
-            return false;
-        }
-        let is_same = |entry: &Arc<Entry>| entry.head().same_variant(put.entry.head());
-        let is_stored = |key: &Key| {
-            let stored = self.store.peek(key);
-            stored.is_some_and(|stored| stored.variants.iter().any(is_same))
-        };
-        !is_stored(&put.key) && !is_stored(&put.key.shared())
     }
 
     /// Declines the later claims of fetches that are under way without one: they may bring what is purged.

@@ -5,9 +5,10 @@ use futures_util::FutureExt as _;
 use super::*;
 use crate::{
     cache::{
-        Cache, EntryFilter, FilterSpec, ListOrder, ListQuery, Listing, PurgeAction, Purged,
-        WorkerCache, WorkerCacheMode,
+        Cache, DiskTier, EntryFilter, FilterSpec, ListOrder, ListQuery, Listing, Namespace,
+        PurgeAction, Purged, WorkerCache, WorkerCacheMode,
     },
+    disk::DiskLimits,
     policy::{Routes, Rules},
 };
 
@@ -189,6 +190,61 @@ fn what_is_purged_does_not_come_back_with_a_fetch_that_began_between_two_chunks(
         fill(whole, b"new").await;
         let left = list(&cache, ListOrder::Path, 400, 10).await;
         assert_eq!(paths(&left), ["/499"], "what is new is stored");
+    });
+}
+
+#[test]
+fn a_validation_that_ends_between_two_chunks_does_not_store_what_is_purged_later() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let limits = DiskLimits {
+            max_bytes: 64 * MIB,
+            reserve_bytes: Some(0),
+            max_object_bytes: MIB,
+        };
+        let opened = DiskTier::open(directory.path(), limits, Namespace([7; 16]), NOW).unwrap();
+        let cache = Cache::new(64 * MIB, MIB).with_disk(opened.tier);
+        cache.start();
+        for number in 0..500 {
+            store(&cache, &format!("/{number:03}"), b"old").await;
+        }
+        let mut purging = Box::pin(purge(&cache, "/4*", PurgeAction::Remove));
+        assert!((&mut purging).now_or_never().is_none());
+        // They are after the first chunk. The disk was told of the purge already.
+        let mut stored = Vec::new();
+        for target in ["/300", "/497"] {
+            let found = cache.send(Get(key(target))).await.unwrap();
+            let entry = found.variants().next().unwrap();
+            let validation = claimed(&cache, target).await;
+            let freshened = validation.freshen(entry, plain_head()).await;
+            stored.push(freshened.map(|(_, stored)| stored));
+        }
+        assert!(
+            matches!(stored[..], [Ok(Ok(())), Err(Reason::Cleared)]),
+            "{stored:?}"
+        );
+        assert_eq!(purging.await.responses, 100);
+        let ticket = claimed(&cache, "/497").await;
+        let on_disk = cache.find_on_disk(&ticket, NOW, |_| Some(0)).await;
+        assert!(on_disk.is_none());
+    });
+}
+
+#[test]
+fn a_validation_after_a_purge_that_was_given_up_is_stored() {
+    run(async {
+        let (cache, _) = worker(64 * MIB);
+        for number in 0..500 {
+            store(&cache, &format!("/{number:03}"), b"old").await;
+        }
+        let mut purging = Box::pin(purge(&cache, "/4*", PurgeAction::Remove));
+        assert!((&mut purging).now_or_never().is_none());
+        drop(purging);
+        let found = cache.send(Get(key("/497"))).await.unwrap();
+        let entry = found.variants().next().unwrap();
+        let validation = claimed(&cache, "/497").await;
+        let (_, stored) = validation.freshen(entry, plain_head()).await.unwrap();
+        assert_eq!(stored, Ok(()));
     });
 }
 

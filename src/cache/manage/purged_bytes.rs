@@ -1,0 +1,79 @@
+//! Which responses may have bytes that a purge has removed.
+//!
+//! A validation and the rest of a part store bytes of a response that was stored before. If a purge removes that response
+//! meanwhile, their response must not be stored.
+
+use std::sync::{Arc, Weak};
+
+use crate::cache::{
+    EntryFilter,
+    actor::CacheActor,
+    fetches::{messages::Put, reader::FetchId},
+    store::{
+        entry::Entry,
+        key::{Key, Resource},
+    },
+};
+
+/// The purges that remove, as far as later responses may have bytes of what they remove.
+#[derive(Debug, Default)]
+pub(in crate::cache) struct RemovingPurges {
+    /// Those that have begun and not gone through the whole store. One that was given up is not alive any more.
+    under_way: Vec<Weak<EntryFilter>>,
+    /// Earlier fetches began before the last step of a purge.
+    last_step: FetchId,
+}
+
+impl RemovingPurges {
+    /// Notes that a purge begins.
+    pub(in crate::cache) fn begin(&mut self, filter: &Arc<EntryFilter>) {
+        self.under_way.retain(|other| other.strong_count() > 0);
+        self.under_way.push(Arc::downgrade(filter));
+    }
+
+    /// Notes a step of a purge. Later fetches have the number `next` or a later one.
+    pub(in crate::cache) fn step(&mut self, next: FetchId) {
+        self.last_step = next;
+    }
+
+    /// Notes that a purge has gone through the whole store.
+    pub(in crate::cache) fn end(&mut self, filter: &Arc<EntryFilter>) {
+        let ended = Arc::downgrade(filter);
+        self.under_way.retain(|other| !other.ptr_eq(&ended));
+    }
+
+    /// True if a purge under way names one of these responses of `resource`.
+    fn name_one<'e>(
+        &self,
+        resource: &Resource,
+        mut entries: impl Iterator<Item = &'e Arc<Entry>> + Clone,
+    ) -> bool {
+        let filters = self.under_way.iter().filter_map(Weak::upgrade);
+        let filters: Vec<_> = filters.collect();
+        entries.any(|entry| filters.iter().any(|filter| filter.matches(resource, entry)))
+    }
+}
+
+impl CacheActor {
+    /// True if `put` may have bytes of a response that a purge has removed since the fetch began, or that a purge under way
+    /// has still to remove. In the second case the tiers beneath memory, which are told of a purge when it begins, would keep
+    /// them.
+    pub(in crate::cache) fn is_of_purged_bytes(&self, put: &Put) -> bool {
+        if !put.has_stored_bytes {
+            return false;
+        }
+        let is_after_purges = put.id >= self.removing_purges.last_step;
+        if is_after_purges && self.removing_purges.under_way.is_empty() {
+            return false;
+        }
+        let is_same = |entry: &&Arc<Entry>| entry.head().same_variant(put.entry.head());
+        let stored = [&put.key, &put.key.shared()].map(|key: &Key| self.store.peek(key));
+        let variants = stored.iter().flatten().flat_map(|one| one.variants.iter());
+        let same = variants.filter(is_same);
+        if !is_after_purges && same.clone().next().is_none() {
+            return true;
+        }
+        let named = same.chain([&put.entry]);
+        self.removing_purges.name_one(&put.key.resource, named)
+    }
+}

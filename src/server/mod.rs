@@ -6,6 +6,7 @@
 //! | `workers` | the threads, their start and their end |
 //! | `accept` | how a worker gets connections |
 //! | `clients` | the limit of clients, and the balance between workers |
+//! | `client_stream` | a client's connection beneath HTTP |
 //! | `gate`, `proxy_protocol` | what precedes the first request of a connection |
 //! | `http1` | a connection and its requests |
 //! | `request_head`, `own_names` | the head of a request, and the names that are this proxy's |
@@ -13,6 +14,7 @@
 //! | `stop_signal` | tells connections that the server stops |
 
 mod accept;
+mod client_stream;
 mod clients;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -42,6 +44,7 @@ use socket2::SockRef;
 use tokio::sync::watch;
 
 use self::{
+    client_stream::ClientStream,
     gate::Gate,
     http1::{Http1Service, Limits, SpareBuffers},
     stop_signal::StopSignal,
@@ -170,6 +173,7 @@ impl Server {
                     async move {
                         let stopped = service.stopping.notified();
                         let (peer, read) = gate.admit(&mut stream, peer, stopped).await?;
+                        let stream = ClientStream::Plain(stream);
                         service.serve(stream, peer, read).await
                     }
                 })

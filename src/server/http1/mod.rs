@@ -34,14 +34,12 @@ use actix_service::Service;
 use actix_web::{body::MessageBody, dev::ServiceResponse};
 use bytes::BytesMut;
 use futures_util::future::LocalBoxFuture;
-use socket2::SockRef;
-use tokio::net::TcpStream;
 
 pub(super) use self::buffers::SpareBuffers;
 #[cfg(test)]
 pub(super) use self::received_body::ReceivedBody;
 use self::{deadline::Deadline, departure::Departure, head::NextHead, output::Output};
-use super::stop_signal::StopSignal;
+use super::{client_stream::ClientStream, stop_signal::StopSignal};
 use crate::proxy::{Connection, RefusalLog, Shared};
 
 /// Time limits for a client.
@@ -70,7 +68,7 @@ pub(super) struct Http1Service<S> {
 /// A connection that is served.
 struct Http1<S> {
     service: Rc<Http1Service<S>>,
-    stream: TcpStream,
+    stream: ClientStream,
     peer: SocketAddr,
     /// What the handler shares with this.
     connection: Connection,
@@ -109,7 +107,7 @@ where
     /// The client has left, or a time limit has passed.
     pub(super) async fn serve(
         self: Rc<Self>,
-        stream: TcpStream,
+        stream: ClientStream,
         peer: SocketAddr,
         input: BytesMut,
     ) -> io::Result<()> {
@@ -153,12 +151,5 @@ where
                 AfterResponse::Linger => return self.linger().await,
             }
         }
-    }
-}
-
-impl<S> Http1<S> {
-    /// Ends the connection with a reset, so that the client does not mistake its end for the end of the body.
-    fn reset(&self) {
-        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 }

@@ -10,9 +10,9 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use tokio::{io::AsyncWrite as _, net::TcpStream};
+use tokio::io::AsyncWrite as _;
 
-use super::buffers::SpareBuffers;
+use super::{super::client_stream::ClientStream, buffers::SpareBuffers};
 
 /// A smaller piece is copied behind what precedes it, in bytes: that costs less than a piece of its own.
 const MIN_PIECE_BYTES: usize = 4 * 1024;
@@ -82,7 +82,7 @@ impl Output {
     pub(super) fn poll_write(
         &mut self,
         context: &mut Context<'_>,
-        stream: &mut TcpStream,
+        stream: &mut ClientStream,
     ) -> Poll<io::Result<usize>> {
         let stream = Pin::new(stream);
         let written = match self.pieces.is_empty() {

@@ -268,7 +268,8 @@ where
             Some(ContentEnd::Whole) => Ok(()),
             Some(ContentEnd::Cut) | None => {
                 if framing == ResponseFraming::UntilClose {
-                    self.reset();
+                    // The client does not mistake a reset for the end of the body.
+                    self.stream.reset_on_drop();
                 }
                 Err(io::ErrorKind::ConnectionAborted.into())
             }

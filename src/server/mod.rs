@@ -8,20 +8,30 @@
 //! | `clients` | the limit of clients, and the balance between workers |
 //! | `client_stream` | a client's connection beneath HTTP |
 //! | `gate`, `proxy_protocol` | what precedes the first request of a connection |
-//! | `http1` | a connection and its requests |
+//! | `client_service` | what the connections of one worker share |
+//! | `http1`, `http2` | a connection and its requests |
 //! | `request_head`, `own_names` | the head of a request, and the names that are this proxy's |
+//! | `content`, `date`, `refused` | what responses in all versions of HTTP have in common |
+//! | `buffers`, `deadline` | buffers and time limits of connections |
 //! | `tiers` | the cache with its tiers beneath memory |
 //! | `stop_signal` | tells connections that the server stops |
 
 mod accept;
+mod buffers;
+mod client_service;
 mod client_stream;
 mod clients;
+mod content;
+mod date;
+mod deadline;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod gate;
 mod http1;
+mod http2;
 mod own_names;
 mod proxy_protocol;
+mod refused;
 mod request_head;
 mod stop_signal;
 #[cfg(test)]
@@ -44,9 +54,11 @@ use socket2::SockRef;
 use tokio::sync::watch;
 
 use self::{
+    buffers::SpareBuffers,
+    client_service::{ClientService, Limits},
     client_stream::ClientStream,
     gate::Gate,
-    http1::{Http1Service, Limits, SpareBuffers},
+    http1::Served,
     stop_signal::StopSignal,
     tiers::Tiers,
     workers::Workers,
@@ -159,7 +171,7 @@ impl Server {
             let (gate, shared, stopping) = (gate.clone(), Arc::clone(&shared), stopping.clone());
             async move {
                 let failed = |()| io::Error::other("the application cannot be made");
-                let service = Rc::new(Http1Service {
+                let service = Rc::new(ClientService {
                     app: app.await.map_err(failed)?,
                     limits,
                     refusals,
@@ -174,7 +186,13 @@ impl Server {
                         let stopped = service.stopping.notified();
                         let (peer, read) = gate.admit(&mut stream, peer, stopped).await?;
                         let stream = ClientStream::Plain(stream);
-                        service.serve(stream, peer, read).await
+                        match http1::serve(Rc::clone(&service), stream, peer, read).await? {
+                            Served::Ended => Ok(()),
+                            // In a box: most connections are not of HTTP/2, and the future is large.
+                            Served::Http2(stream, read) => {
+                                Box::pin(http2::serve(service, stream, peer, read)).await
+                            }
+                        }
                     }
                 })
             }

@@ -25,6 +25,8 @@ mod reset_watch;
 mod response_body;
 mod response_fields;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::{
@@ -91,15 +93,17 @@ where
 {
     let limits = service.limits;
     let wire = Wire::new(stream, read, Rc::clone(&service.buffers), limits.stall);
-    let h2 = handshake(&wire, limits.head).await?;
-    let stopping = service.stopping.clone();
+    let signal = service.stopping.clone();
+    let mut stopping: LocalBoxFuture<'static, ()> =
+        Box::pin(async move { signal.notified().await });
+    let h2 = handshake(&wire, limits.head, &mut stopping).await?;
     let connection = Http2 {
         h2,
         wire,
         streams: FuturesUnordered::new(),
         idle: Deadline::after(limits.idle),
         idle_limit: limits.idle,
-        stopping: Some(Box::pin(async move { stopping.notified().await })),
+        stopping: Some(stopping),
         linger: None,
         is_ending: false,
         resets: ResetWatch::new(Instant::now()),
@@ -123,10 +127,11 @@ where
     ended
 }
 
-/// Exchanges the first frames.
+/// Exchanges the first frames, within `limit` and before `stopping`.
 async fn handshake<T: AsyncRead + AsyncWrite + Unpin>(
     wire: &Wire<T>,
     limit: Duration,
+    stopping: &mut LocalBoxFuture<'static, ()>,
 ) -> io::Result<server::Connection<Wire<T>, Piece>> {
     let mut handshake = server::Builder::new()
         .max_concurrent_streams(MAX_STREAMS)
@@ -142,6 +147,9 @@ async fn handshake<T: AsyncRead + AsyncWrite + Unpin>(
         let shaken = Pin::new(&mut handshake).poll(context);
         match wire.poll_write_collected(context) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            _ if shaken.is_pending() && stopping.as_mut().poll(context).is_ready() => {
+                Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
+            }
             _ => shaken.map_err(io_error),
         }
     });

@@ -29,20 +29,19 @@ struct CreditState {
 }
 
 impl OutputCredit {
-    /// Takes the first `length` bytes of `bytes` as a piece. Pending as long as too many bytes wait.
+    /// Takes the first `length` bytes of `bytes` as a piece. Pending as long as too many bytes wait. The piece holds `of`
+    /// until it is dropped.
     pub(super) fn poll_piece(
         &self,
         context: &mut Context<'_>,
         bytes: &mut Bytes,
         length: usize,
+        of: Option<&Rc<()>>,
     ) -> Poll<Piece> {
         let state = &self.0;
         let cost = length + PIECE_OVERHEAD_BYTES;
         if state.used.get() + cost > MAX_WAITING_BYTES {
-            let mut waiting = state.waiting.borrow_mut();
-            if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
-                waiting.push_back(context.waker().clone());
-            }
+            self.wake_later(context);
             return Poll::Pending;
         }
         state.used.set(state.used.get() + cost);
@@ -50,7 +49,16 @@ impl OutputCredit {
             bytes: bytes.split_to(length),
             cost,
             credit: Some(Rc::clone(state)),
+            _of: of.cloned(),
         })
+    }
+
+    /// Wakes the task when a piece was dropped.
+    pub(super) fn wake_later(&self, context: &Context<'_>) {
+        let mut waiting = self.0.waiting.borrow_mut();
+        if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+            waiting.push_back(context.waker().clone());
+        }
     }
 }
 
@@ -60,6 +68,8 @@ pub(super) struct Piece {
     cost: usize,
     /// `None` for an empty piece.
     credit: Option<Rc<CreditState>>,
+    /// What knows by this whether pieces wait; `None` if nothing does.
+    _of: Option<Rc<()>>,
 }
 
 impl Piece {
@@ -69,6 +79,7 @@ impl Piece {
             bytes: Bytes::new(),
             cost: 0,
             credit: None,
+            _of: None,
         }
     }
 }
@@ -113,7 +124,8 @@ mod tests {
         let mut context = Context::from_waker(Waker::noop());
         let mut bytes = Bytes::from(vec![0; 2 * MAX_WAITING_BYTES]);
         let mut pieces = Vec::new();
-        while let Poll::Ready(piece) = credit.poll_piece(&mut context, &mut bytes, MAX_PIECE_BYTES)
+        while let Poll::Ready(piece) =
+            credit.poll_piece(&mut context, &mut bytes, MAX_PIECE_BYTES, None)
         {
             pieces.push(piece);
         }
@@ -123,7 +135,7 @@ mod tests {
         );
         let one = |bytes: &mut Bytes| {
             let mut context = Context::from_waker(Waker::noop());
-            credit.poll_piece(&mut context, bytes, MAX_PIECE_BYTES)
+            credit.poll_piece(&mut context, bytes, MAX_PIECE_BYTES, None)
         };
         assert!(one(&mut bytes).is_pending());
         pieces.pop();
@@ -139,7 +151,7 @@ mod tests {
         let mut context = Context::from_waker(Waker::noop());
         let mut bytes = Bytes::from(vec![0; MAX_WAITING_BYTES]);
         let mut pieces = Vec::new();
-        while let Poll::Ready(piece) = credit.poll_piece(&mut context, &mut bytes, 1) {
+        while let Poll::Ready(piece) = credit.poll_piece(&mut context, &mut bytes, 1, None) {
             pieces.push(piece);
         }
         assert_eq!(pieces.len(), MAX_WAITING_BYTES / (1 + PIECE_OVERHEAD_BYTES));

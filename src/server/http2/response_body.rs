@@ -2,7 +2,8 @@
 
 use std::{
     future::{Future as _, poll_fn},
-    pin::Pin,
+    pin::{Pin, pin},
+    rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -10,6 +11,7 @@ use std::{
 use actix_rt::time::{Sleep, sleep};
 use actix_web::body::MessageBody;
 use bytes::Bytes;
+use futures_util::future::select;
 use h2::{Reason, SendStream};
 
 use super::output_credit::{MAX_PIECE_BYTES, OutputCredit, Piece};
@@ -29,6 +31,8 @@ pub(super) struct ResponseBody {
     limit: Duration,
     /// Runs while it takes nothing.
     stall: Option<Pin<Box<Sleep>>>,
+    /// Each piece that waits to be written holds it; `None` if that is not to be known.
+    pieces: Option<Rc<()>>,
 }
 
 impl ResponseBody {
@@ -38,7 +42,14 @@ impl ResponseBody {
             credit,
             limit,
             stall: None,
+            pieces: None,
         }
+    }
+
+    /// The same for a body that may be cut.
+    pub(super) fn arriving(self) -> Self {
+        let pieces = Some(Rc::new(()));
+        Self { pieces, ..self }
     }
 
     /// What the application gives next; `None` at its end.
@@ -77,9 +88,20 @@ impl ResponseBody {
         .await
     }
 
-    /// Ends the response before its end, so that the client does not mistake what it has for the whole.
-    pub(super) fn reset(&mut self, reason: Reason) {
-        self.stream.send_reset(reason);
+    /// Ends the response before its end, so that the client does not mistake what it has for the whole. What was sent before
+    /// is written first, because a reset drops it.
+    pub(super) async fn cut(&mut self) {
+        let limit = pin!(sleep(self.limit));
+        let written = poll_fn(|context| {
+            let pieces = self.pieces.as_ref().map_or(1, Rc::strong_count);
+            if pieces == 1 {
+                return Poll::Ready(());
+            }
+            self.credit.wake_later(context);
+            self.stream.poll_reset(context).map(drop)
+        });
+        select(pin!(written), limit).await;
+        self.stream.send_reset(Reason::INTERNAL_ERROR);
     }
 
     fn give(&mut self, piece: Piece, is_last: bool) -> Result<(), Left> {
@@ -102,7 +124,7 @@ impl ResponseBody {
                 let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(limit)));
                 ready!(stall.as_mut().poll(context));
                 log::debug!("the client does not read its response");
-                self.reset(Reason::CANCEL);
+                self.stream.send_reset(Reason::CANCEL);
                 Poll::Ready(Err(Left))
             }
         }
@@ -125,6 +147,9 @@ impl ResponseBody {
             }
         }
         let length = capacity.min(bytes.len()).min(MAX_PIECE_BYTES);
-        self.credit.poll_piece(context, bytes, length).map(Ok)
+        let pieces = self.pieces.as_ref();
+        self.credit
+            .poll_piece(context, bytes, length, pieces)
+            .map(Ok)
     }
 }

@@ -241,6 +241,7 @@ async fn send<S>(
         Ok(bytes) => return body.send(bytes, true).await,
         Err(content) => content,
     };
+    let mut body = body.arriving();
     // It is dropped at its end, before its last bytes are sent: then its log line comes before those of the requests that the
     // client makes when it has the last byte.
     let mut content = pin!(Some(content));
@@ -248,8 +249,8 @@ async fn send<S>(
     let mut waiting = None;
     while let Some(given) = content.as_mut().as_pin_mut() {
         // Whether it is the last piece is known when the next one was asked for.
-        if let Some(bytes) = waiting.take()
-            && progress.left != Some(0)
+        if progress.left != Some(0)
+            && let Some(bytes) = waiting.take()
         {
             body.send(bytes, false).await?;
             continue;
@@ -267,7 +268,7 @@ async fn send<S>(
     match progress.end {
         Some(ContentEnd::Whole) => body.send(waiting.unwrap_or_default(), true).await,
         Some(ContentEnd::Cut) | None => {
-            body.reset(Reason::INTERNAL_ERROR);
+            body.cut().await;
             Ok(())
         }
     }

@@ -12,7 +12,7 @@
 //! | [`policy`] | what HTTP allows a cache (RFC 9110, 9111, 9213, 5861): pure functions, no clock, no IO |
 //! | [`cache`] | the [`cache::CacheActor`]: what is stored, and one fetch for many requests |
 //! | [`disk`] | what is stored on disk: records in files, found again after a restart |
-//! | [`redis`] | what is stored in Redis or Valkey, for several instances
+//! | [`redis`] | what is stored in Redis or Valkey, for several instances |
 //! | [`origin`] | requests to the origin: awc over connections of our own |
 //! | [`error`] | why a request fails, and the status of its response |
 //! | [`observe`] | counters: outcomes, reasons, latency of the origin |
@@ -81,7 +81,7 @@
 //!
 //! # Where later work goes
 //!
-//! A Redis tier: beside `cache/disk_tier`, asked after it by the leader of a fetch. TLS and HTTP/2 towards clients: in [`server`], before the same default service.
+//! TLS and HTTP/2 towards clients: in [`server`], before the same default service.
 
 pub mod admin;
 pub mod cache;

@@ -39,7 +39,10 @@ pub(super) use self::buffers::SpareBuffers;
 #[cfg(test)]
 pub(super) use self::received_body::ReceivedBody;
 use self::{deadline::Deadline, departure::Departure, head::NextHead, output::Output};
-use super::{client_stream::ClientStream, stop_signal::StopSignal};
+use super::{
+    client_stream::ClientStream, opening::Admission, request_head::HeadRefusal,
+    stop_signal::StopSignal,
+};
 use crate::proxy::{Connection, RefusalLog, Shared};
 
 /// Time limits for a client.
@@ -51,6 +54,8 @@ pub(super) struct Limits {
     pub(super) idle: Duration,
     /// Between two writes that the client accepts.
     pub(super) stall: Duration,
+    /// For the first byte of a TLS connection, until a handshake may begin, and for the handshake: so long for each.
+    pub(super) handshake: Duration,
 }
 
 /// What the connections of one worker share.
@@ -70,6 +75,7 @@ struct Http1<S> {
     service: Rc<Http1Service<S>>,
     stream: ClientStream,
     peer: SocketAddr,
+    requests: Admission,
     /// What the handler shares with this.
     connection: Connection,
     /// What was received and not used: the next request, or a part of it.
@@ -108,12 +114,13 @@ where
     pub(super) async fn serve(
         self: Rc<Self>,
         stream: ClientStream,
-        peer: SocketAddr,
+        (peer, requests): (SocketAddr, Admission),
         input: BytesMut,
     ) -> io::Result<()> {
         let connection = Http1 {
             stream,
             peer,
+            requests,
             connection: Connection::default(),
             input,
             output: Output::new(Rc::clone(&self.buffers)),
@@ -137,8 +144,14 @@ where
             let head = match self.next_head().await? {
                 NextHead::Complete(head) => head,
                 NextHead::Refused(refusal, head) => return self.refuse(refusal, &head).await,
-                NextHead::End => return Ok(()),
+                NextHead::End => {
+                    self.stream.close();
+                    return Ok(());
+                }
             };
+            if self.requests != Admission::Served {
+                return self.refuse(HeadRefusal::HttpsOnly, &head).await;
+            }
             let (request, fields) = match self.request(&head) {
                 Ok(request) => request,
                 Err(refusal) => return self.refuse(refusal, &head).await,
@@ -147,7 +160,10 @@ where
             drop(head);
             match self.respond(request, fields).await? {
                 AfterResponse::KeepAlive => self.deadline.restart(self.service.limits.idle),
-                AfterResponse::End => return Ok(()),
+                AfterResponse::End => {
+                    self.stream.close();
+                    return Ok(());
+                }
                 AfterResponse::Linger => return self.linger().await,
             }
         }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`server`] | the listening side: workers, limits of a client's connection, shutdown |
 //! | [`proxy`] | the steps of a request; `proxy/handler.rs` reads like the list below |
+//! | [`tls`] | certificates towards clients, and TLS with them |
 //! | [`headers`] | headers that a proxy removes, adds or replaces |
 //! | [`policy`] | what HTTP allows a cache (RFC 9110, 9111, 9213, 5861): pure functions, no clock, no IO |
 //! | [`cache`] | the [`cache::CacheActor`]: what is stored, and one fetch for many requests |
@@ -107,3 +108,4 @@ pub mod proxy;
 pub mod redis;
 pub mod reload;
 pub mod server;
+pub mod tls;

@@ -6,18 +6,24 @@
 //! | `workers` | the threads, their start and their end |
 //! | `accept` | how a worker gets connections |
 //! | `clients` | the limit of clients, and the balance between workers |
-//! | `gate`, `proxy_protocol` | what precedes the first request of a connection |
+//! | `client_stream` | a client's connection beneath HTTP |
+//! | `listeners` | the sockets, for plain HTTP and for TLS |
+//! | `opening` | what precedes the first request of a connection: `gate` with `proxy_protocol`, `handshake` |
 //! | `http1` | a connection and its requests |
 //! | `request_head`, `own_names` | the head of a request, and the names that are this proxy's |
 //! | `tiers` | the cache with its tiers beneath memory |
 //! | `stop_signal` | tells connections that the server stops |
 
 mod accept;
+mod client_stream;
 mod clients;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod gate;
+mod handshake;
 mod http1;
+mod listeners;
+mod opening;
 mod own_names;
 mod proxy_protocol;
 mod request_head;
@@ -25,25 +31,24 @@ mod stop_signal;
 #[cfg(test)]
 mod tests;
 mod tiers;
+#[cfg(test)]
+mod tls_tests;
 mod workers;
 
-use std::{
-    io,
-    net::{SocketAddr, TcpListener},
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
 
-use actix_rt::net::TcpStream;
 use actix_service::{IntoServiceFactory as _, ServiceFactory as _};
 use actix_web::{App, dev::AppConfig, web};
+use bytes::BytesMut;
 use socket2::SockRef;
 use tokio::sync::watch;
 
 use self::{
+    accept::Accepted,
     gate::Gate,
+    handshake::Handshakes,
     http1::{Http1Service, Limits, SpareBuffers},
+    opening::{Opened, Opening},
     stop_signal::StopSignal,
     tiers::Tiers,
     workers::Workers,
@@ -59,6 +64,8 @@ use crate::{
 
 /// How long a client may take for the head of a request.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// How long a client may take for its first byte, until its TLS handshake may begin, and for the handshake: so long for each.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 /// How long a connection may be idle between requests.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How many bytes for a client may wait in the system before they are sent. The system says that it takes more when about
@@ -69,7 +76,10 @@ const MAX_CLIENTS: usize = 8192;
 /// Most connections to one origin at a time, over all workers.
 const MAX_ORIGIN_CONNECTIONS: usize = 1024;
 
-pub use self::tiers::{TierError, redis_tls};
+pub use self::{
+    listeners::{Listeners, PlainRequests},
+    tiers::{TierError, redis_tls},
+};
 
 /// Why a server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +108,7 @@ impl Server {
     pub fn start(
         config: Arc<Config>,
         tls: Option<Arc<rustls::ClientConfig>>,
-        listeners: Vec<TcpListener>,
+        listeners: impl Into<Listeners>,
     ) -> Result<Self, StartError> {
         Self::start_with(config, tls, listeners, WorkerCacheMode::On)
     }
@@ -110,13 +120,14 @@ impl Server {
     pub fn start_with(
         config: Arc<Config>,
         tls: Option<Arc<rustls::ClientConfig>>,
-        listeners: Vec<TcpListener>,
+        listeners: impl Into<Listeners>,
         worker_cache: WorkerCacheMode,
     ) -> Result<Self, StartError> {
         let limits = Limits {
             head: HEAD_LIMIT,
             idle: KEEP_ALIVE,
             stall: config.client_timeout,
+            handshake: HANDSHAKE_LIMIT,
         };
         Self::start_with_limits(config, tls, listeners, (worker_cache, limits))
     }
@@ -124,9 +135,15 @@ impl Server {
     fn start_with_limits(
         config: Arc<Config>,
         tls: Option<Arc<rustls::ClientConfig>>,
-        listeners: Vec<TcpListener>,
+        listeners: impl Into<Listeners>,
         (worker_cache, limits): (WorkerCacheMode, Limits),
     ) -> Result<Self, StartError> {
+        let Listeners {
+            plain,
+            tls: for_tls,
+            server_tls,
+            plain_requests,
+        } = listeners.into();
         let Tiers {
             cache,
             secret,
@@ -145,6 +162,7 @@ impl Server {
         let signal = stopping.clone();
         let any_name = config.depends_on_host();
         let gate = Gate::new(&config.deployment, limits.head);
+        let plain_listeners = plain.len();
         let make = move || {
             shared.cache.start();
             let worker = Worker::new(Arc::clone(&shared), &origins, worker_cache);
@@ -153,7 +171,15 @@ impl Server {
                 .app_data(web::Data::new(worker))
                 .default_service(web::to(proxy::handle));
             let app = app.into_factory().new_service(AppConfig::default());
-            let (gate, shared, stopping) = (gate.clone(), Arc::clone(&shared), stopping.clone());
+            let (shared, stopping) = (Arc::clone(&shared), stopping.clone());
+            let opening = Rc::new(Opening {
+                gate: gate.clone(),
+                plain_listeners,
+                handshakes: server_tls
+                    .clone()
+                    .map(|config| Handshakes::new(config, limits.handshake)),
+                plain_requests,
+            });
             async move {
                 let failed = |()| io::Error::other("the application cannot be made");
                 let service = Rc::new(Http1Service {
@@ -165,16 +191,23 @@ impl Server {
                     any_name,
                     buffers: Rc::new(SpareBuffers::default()),
                 });
-                Ok(move |mut stream: TcpStream, peer: SocketAddr| {
-                    let (gate, service) = (gate.clone(), Rc::clone(&service));
+                Ok(move |accepted: Accepted| {
+                    let (opening, service) = (Rc::clone(&opening), Rc::clone(&service));
                     async move {
-                        let stopped = service.stopping.notified();
-                        let (peer, read) = gate.admit(&mut stream, peer, stopped).await?;
-                        service.serve(stream, peer, read).await
+                        let opened = opening.open(accepted, &service.stopping).await?;
+                        let Opened {
+                            stream,
+                            peer,
+                            requests,
+                        } = opened;
+                        service
+                            .serve(stream, (peer, requests), BytesMut::new())
+                            .await
                     }
                 })
             }
         };
+        let listeners: Vec<TcpListener> = plain.into_iter().chain(for_tls).collect();
         for listener in &listeners {
             set_client_options(listener);
         }

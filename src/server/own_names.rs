@@ -5,7 +5,7 @@ use std::{
     str,
 };
 
-use actix_rt::net::TcpStream;
+use super::client_stream::ClientStream;
 
 /// The names by which a client reaches this proxy on its connection.
 ///
@@ -20,9 +20,9 @@ pub(super) struct OwnNames {
 impl OwnNames {
     /// Those on the connection of `stream`. With `any_host` every name is ours, with every port: the origin is told which
     /// one the client used, and a server in front of this proxy may have another port.
-    pub(super) fn new(stream: &TcpStream, any_host: bool) -> Self {
+    pub(super) fn new(stream: &ClientStream, any_host: bool) -> Self {
         Self {
-            local: stream.local_addr().ok(),
+            local: stream.local_addr(),
             any_host,
         }
     }

@@ -70,7 +70,7 @@ impl<S> Http1<S> {
                 return Poll::Pending;
             }
             check.as_mut().reset(Instant::now() + CHECK_INTERVAL);
-            if let Ok(Some(error)) | Err(error) = self.stream.take_error() {
+            if let Ok(Some(error)) | Err(error) = self.stream.tcp().take_error() {
                 return Poll::Ready(error);
             }
             let may_probe = self.departure.input_ended

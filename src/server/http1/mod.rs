@@ -34,14 +34,15 @@ use actix_service::Service;
 use actix_web::{body::MessageBody, dev::ServiceResponse};
 use bytes::BytesMut;
 use futures_util::future::LocalBoxFuture;
-use socket2::SockRef;
-use tokio::net::TcpStream;
 
 pub(super) use self::buffers::SpareBuffers;
 #[cfg(test)]
 pub(super) use self::received_body::ReceivedBody;
 use self::{deadline::Deadline, departure::Departure, head::NextHead, output::Output};
-use super::stop_signal::StopSignal;
+use super::{
+    client_stream::ClientStream, opening::Admission, request_head::HeadRefusal,
+    stop_signal::StopSignal,
+};
 use crate::proxy::{Connection, RefusalLog, Shared};
 
 /// Time limits for a client.
@@ -53,6 +54,8 @@ pub(super) struct Limits {
     pub(super) idle: Duration,
     /// Between two writes that the client accepts.
     pub(super) stall: Duration,
+    /// For the first byte of a TLS connection, until a handshake may begin, and for the handshake: so long for each.
+    pub(super) handshake: Duration,
 }
 
 /// What the connections of one worker share.
@@ -70,8 +73,9 @@ pub(super) struct Http1Service<S> {
 /// A connection that is served.
 struct Http1<S> {
     service: Rc<Http1Service<S>>,
-    stream: TcpStream,
+    stream: ClientStream,
     peer: SocketAddr,
+    requests: Admission,
     /// What the handler shares with this.
     connection: Connection,
     /// What was received and not used: the next request, or a part of it.
@@ -109,13 +113,14 @@ where
     /// The client has left, or a time limit has passed.
     pub(super) async fn serve(
         self: Rc<Self>,
-        stream: TcpStream,
-        peer: SocketAddr,
+        stream: ClientStream,
+        (peer, requests): (SocketAddr, Admission),
         input: BytesMut,
     ) -> io::Result<()> {
         let connection = Http1 {
             stream,
             peer,
+            requests,
             connection: Connection::default(),
             input,
             output: Output::new(Rc::clone(&self.buffers)),
@@ -139,8 +144,14 @@ where
             let head = match self.next_head().await? {
                 NextHead::Complete(head) => head,
                 NextHead::Refused(refusal, head) => return self.refuse(refusal, &head).await,
-                NextHead::End => return Ok(()),
+                NextHead::End => {
+                    self.stream.close();
+                    return Ok(());
+                }
             };
+            if self.requests != Admission::Served {
+                return self.refuse(HeadRefusal::HttpsOnly, &head).await;
+            }
             let (request, fields) = match self.request(&head) {
                 Ok(request) => request,
                 Err(refusal) => return self.refuse(refusal, &head).await,
@@ -149,16 +160,12 @@ where
             drop(head);
             match self.respond(request, fields).await? {
                 AfterResponse::KeepAlive => self.deadline.restart(self.service.limits.idle),
-                AfterResponse::End => return Ok(()),
+                AfterResponse::End => {
+                    self.stream.close();
+                    return Ok(());
+                }
                 AfterResponse::Linger => return self.linger().await,
             }
         }
-    }
-}
-
-impl<S> Http1<S> {
-    /// Ends the connection with a reset, so that the client does not mistake its end for the end of the body.
-    fn reset(&self) {
-        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 }

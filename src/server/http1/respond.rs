@@ -268,7 +268,8 @@ where
             Some(ContentEnd::Whole) => Ok(()),
             Some(ContentEnd::Cut) | None => {
                 if framing == ResponseFraming::UntilClose {
-                    self.reset();
+                    // The client does not mistake a reset for the end of the body.
+                    self.stream.reset_on_drop();
                 }
                 Err(io::ErrorKind::ConnectionAborted.into())
             }
@@ -331,7 +332,7 @@ impl<S> Http1<S> {
         match self.output.poll_write(context, &mut self.stream) {
             Poll::Ready(written) => {
                 self.stall = None;
-                Poll::Ready(written.map(|_| ()))
+                Poll::Ready(written)
             }
             Poll::Pending => {
                 let limit = self.service.limits.stall;

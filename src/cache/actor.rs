@@ -295,7 +295,9 @@ impl Handler<Put> for CacheActor {
             return MessageResult(PutOutcome::Void);
         };
         let (variant, stamp) = (*variant, *stamp);
-        if self.tag_purges.concern(put.id, put.entry.head()) || self.is_of_purged_bytes(&put) {
+        if self.tag_purges.concern(put.id, put.entry.head())
+            || self.removing_purges.concern(&put, &self.store)
+        {
             self.forget(&put.key.resource, put.id);
             return MessageResult(PutOutcome::Void);
         }

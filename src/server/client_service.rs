@@ -14,6 +14,8 @@ pub(super) struct Limits {
     pub(super) idle: Duration,
     /// Between two writes that the client accepts.
     pub(super) stall: Duration,
+    /// For the first byte of a TLS connection, until a handshake may begin, and for the handshake: so long for each.
+    pub(super) handshake: Duration,
 }
 
 /// The application, and what its connections go by.

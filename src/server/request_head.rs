@@ -73,6 +73,9 @@ pub(super) enum HeadRefusal {
     /// A TLS ClientHello.
     #[error("the client speaks TLS, and this port takes plain HTTP: use http:// for it")]
     Tls,
+    /// It came without TLS to a port for TLS.
+    #[error("this port takes HTTPS: use https:// for it")]
+    HttpsOnly,
     /// RFC 9110, 15.5.20: the URL in the request line is of another server.
     #[error(
         "this is no forward proxy: it serves its own origins, and not the host in the URL of the request; \
@@ -102,6 +105,7 @@ impl HeadRefusal {
             | Self::Host
             | Self::SpaceBeforeColon
             | Self::Tls
+            | Self::HttpsOnly
             | Self::Malformed => StatusCode::BAD_REQUEST,
         }
     }

@@ -76,6 +76,8 @@ impl Browser {
         };
         let (port, length) = (self.port, body.len());
         let mut client = Client::connect(port);
+        // A browser takes long to start beside other tests.
+        client.wait_up_to(6 * DEADLINE);
         client.send(format!(
             "{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n\
              Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"

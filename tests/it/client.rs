@@ -146,6 +146,12 @@ impl Client {
         }
     }
 
+    /// Waits so long for bytes of a peer that is slower than the proxy.
+    pub(crate) fn wait_up_to(&mut self, limit: Duration) -> &mut Self {
+        self.stream.set_read_timeout(Some(limit)).unwrap();
+        self
+    }
+
     /// Sends exactly these bytes.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         self.stream.write_all(bytes.as_ref()).unwrap();

@@ -40,6 +40,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("guide", &[]),
     ("har", &["mask", "policy"]),
     ("clock", &["policy"]),
+    ("tls", &["config", "policy"]),
     ("disk", &[]),
     ("redis", &[]),
     ("cache", &["disk", "policy", "mask", "redis"]),

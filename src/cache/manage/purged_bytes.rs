@@ -7,11 +7,11 @@ use std::sync::{Arc, Weak};
 
 use crate::cache::{
     EntryFilter,
-    actor::CacheActor,
     fetches::{messages::Put, reader::FetchId},
     store::{
         entry::Entry,
         key::{Key, Resource},
+        memory::Store,
     },
 };
 
@@ -42,6 +42,28 @@ impl RemovingPurges {
         self.under_way.retain(|other| !other.ptr_eq(&ended));
     }
 
+    /// True if `put` may have bytes of a response that a purge has removed from `store` since the fetch began, or that a purge
+    /// under way has still to remove. In the second case the tiers beneath memory, which are told of a purge when it begins,
+    /// would keep them.
+    pub(in crate::cache) fn concern(&self, put: &Put, store: &Store) -> bool {
+        if !put.has_stored_bytes {
+            return false;
+        }
+        let is_after_purges = put.id >= self.last_step;
+        if is_after_purges && self.under_way.is_empty() {
+            return false;
+        }
+        let is_same = |entry: &&Arc<Entry>| entry.head().same_variant(put.entry.head());
+        let stored = [&put.key, &put.key.shared()].map(|key: &Key| store.peek(key));
+        let variants = stored.iter().flatten().flat_map(|one| one.variants.iter());
+        let same = variants.filter(is_same);
+        if !is_after_purges && same.clone().next().is_none() {
+            return true;
+        }
+        let named = same.chain([&put.entry]);
+        self.name_one(&put.key.resource, named)
+    }
+
     /// True if a purge under way names one of these responses of `resource`.
     fn name_one<'e>(
         &self,
@@ -51,29 +73,5 @@ impl RemovingPurges {
         let filters = self.under_way.iter().filter_map(Weak::upgrade);
         let filters: Vec<_> = filters.collect();
         entries.any(|entry| filters.iter().any(|filter| filter.matches(resource, entry)))
-    }
-}
-
-impl CacheActor {
-    /// True if `put` may have bytes of a response that a purge has removed since the fetch began, or that a purge under way
-    /// has still to remove. In the second case the tiers beneath memory, which are told of a purge when it begins, would keep
-    /// them.
-    pub(in crate::cache) fn is_of_purged_bytes(&self, put: &Put) -> bool {
-        if !put.has_stored_bytes {
-            return false;
-        }
-        let is_after_purges = put.id >= self.removing_purges.last_step;
-        if is_after_purges && self.removing_purges.under_way.is_empty() {
-            return false;
-        }
-        let is_same = |entry: &&Arc<Entry>| entry.head().same_variant(put.entry.head());
-        let stored = [&put.key, &put.key.shared()].map(|key: &Key| self.store.peek(key));
-        let variants = stored.iter().flatten().flat_map(|one| one.variants.iter());
-        let same = variants.filter(is_same);
-        if !is_after_purges && same.clone().next().is_none() {
-            return true;
-        }
-        let named = same.chain([&put.entry]);
-        self.removing_purges.name_one(&put.key.resource, named)
     }
 }

@@ -35,8 +35,11 @@ use futures_util::future::LocalBoxFuture;
 pub(super) use self::received_body::ReceivedBody;
 use self::{departure::Departure, head::NextHead, output::Output};
 use super::{
-    client_service::ClientService, client_stream::ClientStream, deadline::Deadline,
-    request_head::HTTP2_PREFACE_HEAD,
+    client_service::ClientService,
+    client_stream::ClientStream,
+    deadline::Deadline,
+    opening::Admission,
+    request_head::{HTTP2_PREFACE_HEAD, HeadRefusal},
 };
 use crate::proxy::Connection;
 
@@ -45,6 +48,7 @@ struct Http1<S> {
     service: Rc<ClientService<S>>,
     stream: ClientStream,
     peer: SocketAddr,
+    requests: Admission,
     /// What the handler shares with this.
     connection: Connection,
     /// What was received and not used: the next request, or a part of it.
@@ -86,7 +90,7 @@ pub(super) enum Served {
 pub(super) async fn serve<S, B>(
     service: Rc<ClientService<S>>,
     stream: ClientStream,
-    peer: SocketAddr,
+    (peer, requests): (SocketAddr, Admission),
     input: BytesMut,
 ) -> io::Result<Served>
 where
@@ -96,6 +100,7 @@ where
     let connection = Http1 {
         stream,
         peer,
+        requests,
         connection: Connection::default(),
         input,
         output: Output::new(Rc::clone(&service.buffers)),
@@ -117,7 +122,11 @@ where
         let mut is_first = true;
         loop {
             let head = match self.next_head().await? {
-                NextHead::Complete(head) if is_first && *head == *HTTP2_PREFACE_HEAD => {
+                NextHead::Complete(head)
+                    if is_first
+                        && self.requests == Admission::Served
+                        && *head == *HTTP2_PREFACE_HEAD =>
+                {
                     let mut read = BytesMut::from(&*head);
                     read.unsplit(self.input);
                     return Ok(Served::Http2(self.stream, read));
@@ -127,9 +136,16 @@ where
                     self.refuse(refusal, &head).await?;
                     return Ok(Served::Ended);
                 }
-                NextHead::End => return Ok(Served::Ended),
+                NextHead::End => {
+                    self.stream.close();
+                    return Ok(Served::Ended);
+                }
             };
             is_first = false;
+            if self.requests != Admission::Served {
+                self.refuse(HeadRefusal::HttpsOnly, &head).await?;
+                return Ok(Served::Ended);
+            }
             let (request, fields) = match self.request(&head) {
                 Ok(request) => request,
                 Err(refusal) => {
@@ -141,7 +157,10 @@ where
             drop(head);
             match self.respond(request, fields).await? {
                 AfterResponse::KeepAlive => self.deadline.restart(self.service.limits.idle),
-                AfterResponse::End => return Ok(Served::Ended),
+                AfterResponse::End => {
+                    self.stream.close();
+                    return Ok(Served::Ended);
+                }
                 AfterResponse::Linger => {
                     self.linger().await?;
                     return Ok(Served::Ended);

@@ -293,7 +293,7 @@ impl<S> Http1<S> {
         match self.output.poll_write(context, &mut self.stream) {
             Poll::Ready(written) => {
                 self.stall = None;
-                Poll::Ready(written.map(|_| ()))
+                Poll::Ready(written)
             }
             Poll::Pending => {
                 let limit = self.service.limits.stall;

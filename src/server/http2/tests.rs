@@ -19,7 +19,8 @@ async fn connected(head: Duration, idle: Duration) -> (Server, TcpStream) {
     let limits = Limits {
         head,
         idle,
-        stall: Duration::from_secs(3600),
+        stall: LONG,
+        handshake: LONG,
     };
     let options = (WorkerCacheMode::On, limits);
     let server =

@@ -82,7 +82,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     pub(super) fn poll_write_collected(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.0.borrow_mut();
         ready!(state.poll_write_collected(context))?;
-        Pin::new(&mut state.stream).poll_flush(context)
+        // TLS takes bytes, and holds them back while the client reads too slowly.
+        match Pin::new(&mut state.stream).poll_flush(context) {
+            Poll::Ready(flushed) => Poll::Ready(flushed),
+            Poll::Pending => state.poll_stall(context, Poll::Pending).map_ok(drop),
+        }
     }
 }
 

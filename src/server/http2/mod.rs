@@ -13,16 +13,16 @@
 //! | `stream` | a request, and its response |
 //! | `request_text` | the head of a request as HTTP/1.1 |
 //! | `response_fields`, `fields` | the head of a response, and of interim responses |
-//! | `response_body`, `output_credit` | the body of a response, and how much of all bodies may wait |
+//! | `content_sender`, `output_credit` | the body of a response, and how much of all bodies may wait |
 //! | `wire` | the bytes beneath the frames |
 //! | `frame_watch`, `reset_watch` | notice clients that send too many frames without use, or reset too many requests |
 
+mod content_sender;
 mod fields;
 mod frame_watch;
 mod output_credit;
 mod request_text;
 mod reset_watch;
-mod response_body;
 mod response_fields;
 mod stream;
 #[cfg(test)]
@@ -50,7 +50,7 @@ use h2::{Reason, server};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::{
-    output_credit::{OutputCredit, Piece},
+    output_credit::{OutputCredit, OutputPiece},
     reset_watch::ResetWatch,
     stream::{StreamContext, StreamEnd},
     wire::Wire,
@@ -132,7 +132,7 @@ async fn handshake<T: AsyncRead + AsyncWrite + Unpin>(
     wire: &Wire<T>,
     limit: Duration,
     stopping: &mut LocalBoxFuture<'static, ()>,
-) -> io::Result<server::Connection<Wire<T>, Piece>> {
+) -> io::Result<server::Connection<Wire<T>, OutputPiece>> {
     let mut handshake = server::Builder::new()
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEAD_BYTES)
@@ -159,7 +159,7 @@ async fn handshake<T: AsyncRead + AsyncWrite + Unpin>(
 
 /// A connection that is served.
 struct Http2<S, T> {
-    h2: server::Connection<Wire<T>, Piece>,
+    h2: server::Connection<Wire<T>, OutputPiece>,
     wire: Wire<T>,
     streams: FuturesUnordered<LocalBoxFuture<'static, StreamEnd>>,
     context: Rc<StreamContext<S>>,

@@ -37,7 +37,7 @@ impl OutputCredit {
         bytes: &mut Bytes,
         length: usize,
         of: Option<&Rc<()>>,
-    ) -> Poll<Piece> {
+    ) -> Poll<OutputPiece> {
         let state = &self.0;
         let cost = length + PIECE_OVERHEAD_BYTES;
         if state.used.get() + cost > MAX_WAITING_BYTES {
@@ -45,7 +45,7 @@ impl OutputCredit {
             return Poll::Pending;
         }
         state.used.set(state.used.get() + cost);
-        Poll::Ready(Piece {
+        Poll::Ready(OutputPiece {
             bytes: bytes.split_to(length),
             cost,
             credit: Some(Rc::clone(state)),
@@ -63,7 +63,7 @@ impl OutputCredit {
 }
 
 /// A piece of a response. It gives its credit back when it is dropped.
-pub(super) struct Piece {
+pub(super) struct OutputPiece {
     bytes: Bytes,
     cost: usize,
     /// `None` for an empty piece.
@@ -72,7 +72,7 @@ pub(super) struct Piece {
     _of: Option<Rc<()>>,
 }
 
-impl Piece {
+impl OutputPiece {
     /// A piece without bytes, which ends a response.
     pub(super) const fn empty() -> Self {
         Self {
@@ -84,7 +84,7 @@ impl Piece {
     }
 }
 
-impl Buf for Piece {
+impl Buf for OutputPiece {
     fn remaining(&self) -> usize {
         self.bytes.len()
     }
@@ -98,7 +98,7 @@ impl Buf for Piece {
     }
 }
 
-impl Drop for Piece {
+impl Drop for OutputPiece {
     fn drop(&mut self) {
         if let Some(credit) = &self.credit {
             let used = credit.used.get() - self.cost;

@@ -22,11 +22,10 @@ use futures_core::Stream;
 use h2::{Reason, RecvStream, server::SendResponse};
 
 use super::{
+    content_sender::{ContentSender, Left},
     fields,
-    output_credit::{OutputCredit, Piece},
-    request_text,
-    response_body::{Left, ResponseBody},
-    response_fields,
+    output_credit::{OutputCredit, OutputPiece},
+    request_text, response_fields,
 };
 use crate::{
     proxy::{Connection, RequestFraming},
@@ -86,7 +85,7 @@ impl<S> Drop for Lent<'_, S> {
 pub(super) async fn respond<S, B>(
     context: Rc<StreamContext<S>>,
     request: http::Request<RecvStream>,
-    mut client: SendResponse<Piece>,
+    mut client: SendResponse<OutputPiece>,
 ) -> StreamEnd
 where
     S: Service<Request, Response = ServiceResponse<B>, Error = actix_web::Error>,
@@ -157,16 +156,16 @@ fn request_of<S>(
     request.extensions_mut().insert(connection.clone());
     if fields.framing != RequestFraming::None {
         *request.payload() = Payload::Stream {
-            payload: Box::pin(RequestBody(received)),
+            payload: Box::pin(ArrivingContent(received)),
         };
     }
     Ok((request, fields))
 }
 
 /// The body of a request as the application reads it. The client may send more when it has read.
-struct RequestBody(RecvStream);
+struct ArrivingContent(RecvStream);
 
-impl Stream for RequestBody {
+impl Stream for ArrivingContent {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -184,7 +183,7 @@ impl Stream for RequestBody {
 async fn awaited<F: Future>(
     response: F,
     connection: &Connection,
-    client: &mut SendResponse<Piece>,
+    client: &mut SendResponse<OutputPiece>,
 ) -> Result<F::Output, Left> {
     let mut response = pin!(response);
     let mut interim_left = MAX_INTERIM;
@@ -201,7 +200,7 @@ async fn awaited<F: Future>(
     Ok(response)
 }
 
-fn send_interim(heads: Option<Vec<u8>>, client: &mut SendResponse<Piece>, left: &mut usize) {
+fn send_interim(heads: Option<Vec<u8>>, client: &mut SendResponse<OutputPiece>, left: &mut usize) {
     let Some(heads) = heads else {
         return;
     };
@@ -216,7 +215,7 @@ fn send_interim(heads: Option<Vec<u8>>, client: &mut SendResponse<Piece>, left: 
 async fn send<S>(
     context: &StreamContext<S>,
     connection: &Connection,
-    mut client: SendResponse<Piece>,
+    mut client: SendResponse<OutputPiece>,
     (method, response): (&Method, HttpResponse),
 ) -> Result<(), Left> {
     if connection.take_tunnel().is_some() {
@@ -236,7 +235,7 @@ async fn send<S>(
     }
     let stream = client.send_response(head, false).map_err(|_| Left)?;
     let limit = context.service.limits.stall;
-    let mut body = ResponseBody::new(stream, context.credit.clone(), limit);
+    let mut body = ContentSender::new(stream, context.credit.clone(), limit);
     let content = match content.try_into_bytes() {
         Ok(bytes) => return body.send(bytes, true).await,
         Err(content) => content,
@@ -277,7 +276,7 @@ async fn send<S>(
 /// Refuses a request with this head, which is empty if it is not known.
 async fn refuse<S>(
     context: &StreamContext<S>,
-    mut client: SendResponse<Piece>,
+    mut client: SendResponse<OutputPiece>,
     refusal: HeadRefusal,
     head: &[u8],
 ) -> Result<(), Left> {
@@ -291,7 +290,7 @@ async fn refuse<S>(
     let stream = client.send_response(response, ends).map_err(|_| Left)?;
     if !ends {
         let limit = context.service.limits.stall;
-        let mut body = ResponseBody::new(stream, context.credit.clone(), limit);
+        let mut body = ContentSender::new(stream, context.credit.clone(), limit);
         body.send(refused.sentence.clone(), true).await?;
     }
     refused.entry.sent(refused.sentence.len());

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::future::select;
 use h2::{Reason, SendStream};
 
-use super::output_credit::{MAX_PIECE_BYTES, OutputCredit, Piece};
+use super::output_credit::{MAX_PIECE_BYTES, OutputCredit, OutputPiece};
 
 /// How many bytes are asked for at a time of the windows of the client.
 const MAX_RESERVED_BYTES: usize = 128 * 1024;
@@ -24,8 +24,8 @@ const MAX_RESERVED_BYTES: usize = 128 * 1024;
 pub(super) struct Left;
 
 /// Sends the body of one response.
-pub(super) struct ResponseBody {
-    stream: SendStream<Piece>,
+pub(super) struct ContentSender {
+    stream: SendStream<OutputPiece>,
     credit: OutputCredit,
     /// How long the client may take nothing.
     limit: Duration,
@@ -35,8 +35,12 @@ pub(super) struct ResponseBody {
     pieces: Option<Rc<()>>,
 }
 
-impl ResponseBody {
-    pub(super) fn new(stream: SendStream<Piece>, credit: OutputCredit, limit: Duration) -> Self {
+impl ContentSender {
+    pub(super) fn new(
+        stream: SendStream<OutputPiece>,
+        credit: OutputCredit,
+        limit: Duration,
+    ) -> Self {
         Self {
             stream,
             credit,
@@ -74,7 +78,7 @@ impl ResponseBody {
     pub(super) async fn send(&mut self, mut bytes: Bytes, is_last: bool) -> Result<(), Left> {
         if bytes.is_empty() {
             return match is_last {
-                true => self.give(Piece::empty(), true),
+                true => self.give(OutputPiece::empty(), true),
                 false => Ok(()),
             };
         }
@@ -104,7 +108,7 @@ impl ResponseBody {
         self.stream.send_reset(Reason::INTERNAL_ERROR);
     }
 
-    fn give(&mut self, piece: Piece, is_last: bool) -> Result<(), Left> {
+    fn give(&mut self, piece: OutputPiece, is_last: bool) -> Result<(), Left> {
         self.stream.send_data(piece, is_last).map_err(|_| Left)
     }
 
@@ -113,7 +117,7 @@ impl ResponseBody {
         &mut self,
         context: &mut Context<'_>,
         bytes: &mut Bytes,
-    ) -> Poll<Result<Piece, Left>> {
+    ) -> Poll<Result<OutputPiece, Left>> {
         match self.poll_taken(context, bytes) {
             Poll::Ready(taken) => {
                 self.stall = None;
@@ -134,7 +138,7 @@ impl ResponseBody {
         &mut self,
         context: &mut Context<'_>,
         bytes: &mut Bytes,
-    ) -> Poll<Result<Piece, Left>> {
+    ) -> Poll<Result<OutputPiece, Left>> {
         if self.stream.capacity() == 0 {
             self.stream
                 .reserve_capacity(bytes.len().min(MAX_RESERVED_BYTES));

@@ -7,6 +7,7 @@ mod negative_values;
 mod offline_args;
 mod sharing_args;
 mod store_args;
+mod tls_args;
 mod warm_args;
 
 use std::ffi::OsString;
@@ -21,6 +22,7 @@ pub use self::{
     offline_args::{ExportArgs, ImportArgs, OfflineArgs, OfflineSettingsArgs, Switch},
     sharing_args::SharedTierArgs,
     store_args::StoreArgs,
+    tls_args::TlsArgs,
     warm_args::WarmArgs,
 };
 use crate::config::Flags;
@@ -261,6 +263,13 @@ pub struct SettingsArgs {
         reason = "a doc comment here would replace the help of the command"
     )]
     pub shared_tier: SharedTierArgs,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a doc comment here would replace the help of the command"
+    )]
+    pub tls: TlsArgs,
 }
 
 /// Commands. Those about a running proxy talk to it over its control socket.
@@ -406,6 +415,7 @@ impl SettingsArgs {
         .chain(self.deployment.options())
         .chain(self.store.options())
         .chain(self.shared_tier.options())
+        .chain(self.tls.options())
         .chain(self.offline.options())
         .filter_map(|(name, value)| Some((name, value?)))
         .collect()

@@ -8,11 +8,12 @@
 //! |---|---|
 //! | [`server`] | the listening side: workers, limits of a client's connection, shutdown |
 //! | [`proxy`] | the steps of a request; `proxy/handler.rs` reads like the list below |
+//! | [`tls`] | certificates towards clients, and TLS with them |
 //! | [`headers`] | headers that a proxy removes, adds or replaces |
 //! | [`policy`] | what HTTP allows a cache (RFC 9110, 9111, 9213, 5861): pure functions, no clock, no IO |
 //! | [`cache`] | the [`cache::CacheActor`]: what is stored, and one fetch for many requests |
 //! | [`disk`] | what is stored on disk: records in files, found again after a restart |
-//! | [`redis`] | what is stored in Redis or Valkey, for several instances
+//! | [`redis`] | what is stored in Redis or Valkey, for several instances |
 //! | [`origin`] | requests to the origin: awc over connections of our own |
 //! | [`error`] | why a request fails, and the status of its response |
 //! | [`observe`] | counters: outcomes, reasons, latency of the origin |
@@ -56,7 +57,8 @@
 //! # Three decisions
 //!
 //! - **actix-web** serves: its default service gets every request. `server/accept` accepts the connections in the threads
-//!   of the workers, and `server/http1` reads and writes them, in the place of actix-server and of actix-http's dispatcher.
+//!   of the workers, and `server/http1` and `server/http2` read and write them, in the place of actix-server and of
+//!   actix-http's dispatchers.
 //! - **awc** carries every request to the origin: its client, its request builder, its middleware. Its HTTP/1 transport
 //!   is replaced by ours through the hook that awc has for that. See [`origin`] for the reasons.
 //! - **The actor** owns every change of the cache. It alone writes the index of what is stored; workers read it without a
@@ -81,7 +83,7 @@
 //!
 //! # Where later work goes
 //!
-//! A Redis tier: beside `cache/disk_tier`, asked after it by the leader of a fetch. TLS and HTTP/2 towards clients: in [`server`], before the same default service.
+//! Another version of HTTP towards clients: in [`server`], before the same default service.
 
 pub mod admin;
 pub mod cache;
@@ -107,3 +109,4 @@ pub mod proxy;
 pub mod redis;
 pub mod reload;
 pub mod server;
+pub mod tls;

@@ -17,9 +17,14 @@ const RELOADABLE: &[&str] = &[
     "identity_cookies",
     "ignored_cookies",
     "drop_headers",
+    "tls_cert",
+    "tls_key",
+    "tls",
     ROUTES,
     "rules",
 ];
+/// Reloadable settings of TLS. TLS itself is switched on and off by a restart.
+const OF_TLS: &[&str] = &["tls_cert", "tls_key", "tls"];
 /// Reloadable settings that are part of routes.
 const IN_ROUTES: &[&str] = &[
     "policy",
@@ -64,8 +69,11 @@ impl Config {
             .filter(|(before, now)| before != now)
             .map(|((name, _), _)| *name);
         let keeps_routes = self.keeps_routes(read);
+        let keeps_tls = self.tls.is_some() != read.tls.is_some();
         for name in changed {
-            if RELOADABLE.contains(&name) && !(keeps_routes && IN_ROUTES.contains(&name)) {
+            let is_kept = (keeps_routes && IN_ROUTES.contains(&name))
+                || (keeps_tls && OF_TLS.contains(&name));
+            if RELOADABLE.contains(&name) && !is_kept {
                 changes.in_force.push(name);
             } else {
                 changes.needs_restart.push(name);
@@ -102,6 +110,10 @@ impl Config {
             record: read.record,
             coalesce_wait: read.coalesce_wait,
             drop_headers: read.drop_headers.clone(),
+            tls: match (&self.tls, &read.tls) {
+                (Some(tls), Some(read)) => Some(tls.with_certificates(read)),
+                (tls, _) => tls.clone(),
+            },
             ..self.clone()
         }
     }

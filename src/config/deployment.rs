@@ -26,11 +26,27 @@ pub struct Deployment {
     pub request_id: Option<HeaderName>,
 }
 
+/// Where a proxy listens for its clients.
+pub(super) struct Listens {
+    pub(super) bind: BindAddress,
+    pub(super) port: u16,
+    /// The addresses for TLS beside those; none if there is no port for that.
+    pub(super) tls: Vec<SocketAddr>,
+}
+
+impl Listens {
+    fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let plain = self.bind.addresses().into_iter();
+        let plain = plain.map(|ip| SocketAddr::new(ip, self.port));
+        plain.chain(self.tls.iter().copied())
+    }
+}
+
 impl Deployment {
     /// The settings of a proxy that listens there, with this dashboard.
     pub(super) fn read(
         sources: &SettingSources<'_>,
-        listens: (BindAddress, u16),
+        listens: &Listens,
         dashboard: Option<SocketAddr>,
     ) -> Result<Self, ConfigError> {
         Ok(Self {
@@ -66,16 +82,13 @@ impl Deployment {
 }
 
 impl SettingSources<'_> {
-    /// The address of the dashboard of a proxy that listens on `bind` and `port`. `None`: no dashboard.
-    pub(super) fn dashboard(
-        &self,
-        bind: BindAddress,
-        port: u16,
-    ) -> Result<Option<SocketAddr>, ConfigError> {
+    /// The address of the dashboard of a proxy that listens there. `None`: no dashboard.
+    pub(super) fn dashboard(&self, listens: &Listens) -> Result<Option<SocketAddr>, ConfigError> {
         let Some((Some(address), place)) = self.find("dashboard", value::loopback)? else {
             return Ok(None);
         };
-        match bind.takes(port, address) {
+        let takes = |it: SocketAddr| BindAddress::One(it.ip()).takes(it.port(), address);
+        match listens.addresses().any(takes) {
             true => Err(ConfigError::SameAddress {
                 place: Box::new(place),
                 taken_by: "the proxy itself",
@@ -89,15 +102,15 @@ impl SettingSources<'_> {
     /// The address of the metrics of a proxy that listens there, with this dashboard. `None`: no such address.
     fn metrics(
         &self,
-        (bind, port): (BindAddress, u16),
+        listens: &Listens,
         dashboard: Option<SocketAddr>,
     ) -> Result<Option<SocketAddr>, ConfigError> {
         let Some((Some(address), place)) = self.find("metrics", metrics)? else {
             return Ok(None);
         };
-        let addresses = bind.addresses().into_iter();
-        let mut taken = addresses
-            .map(|ip| ("the proxy itself", SocketAddr::new(ip, port)))
+        let mut taken = listens
+            .addresses()
+            .map(|address| ("the proxy itself", address))
             .chain(dashboard.map(|dashboard| ("the dashboard", dashboard)));
         match taken.find(|(_, taken)| is_same(*taken, address)) {
             Some((taken_by, address)) => Err(ConfigError::SameAddress {

@@ -26,6 +26,14 @@ pub enum ConfigError {
         #[source]
         source: ValueError,
     },
+    /// A setting needs another one.
+    #[error("{place} needs {missing}")]
+    Incomplete {
+        /// Where the setting was written.
+        place: SettingSource,
+        /// The other setting, and what it is.
+        missing: &'static str,
+    },
     /// The largest body is larger than the memory.
     #[error(
         "{place}: {max_object} is more than max_memory ({max_memory}); \

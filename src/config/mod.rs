@@ -22,6 +22,7 @@
 //! | `sizes.rs` | the sizes of the cache |
 //! | `sharing.rs` | the settings of the tier that several instances share |
 //! | `store.rs` | the settings of the store on disk |
+//! | `tls.rs` | the settings of TLS towards clients |
 //! | `trusted_proxies.rs` | the peers that are trusted to say whom they forward for |
 //! | `tunnels.rs` | settings of tunnels |
 //! | `value.rs` | one parser per kind of value |
@@ -48,6 +49,7 @@ mod sharing;
 mod sizes;
 mod store;
 mod tables;
+mod tls;
 mod trusted_proxies;
 mod tunnels;
 mod value;
@@ -70,11 +72,13 @@ pub use self::{
     settings::{Setting, in_words},
     sharing::SharedTierSettings,
     store::StoreSettings,
+    tls::{CertificateFiles, TlsSettings},
     trusted_proxies::TrustedProxies,
     tunnels::TunnelSettings,
 };
 use self::{
     defaults::{cores, default_masked_parameters},
+    deployment::Listens,
     file::{Presence, SettingsFile},
     keys::KEYS,
     value::Given,
@@ -149,6 +153,8 @@ pub struct Config {
     pub store: StoreSettings,
     /// The tier that several instances share.
     pub shared_tier: SharedTierSettings,
+    /// TLS towards clients. `None`: they speak plain HTTP.
+    pub tls: Option<TlsSettings>,
     /// PEM file of certificates trusted in addition to the system's. `None`: only the system's.
     pub origin_ca: Option<PathBuf>,
     /// How requests reach the origin.
@@ -197,6 +203,7 @@ impl Config {
             max_object_bytes: DEFAULT_MAX_MEMORY_BYTES / 4,
             store: StoreSettings::default(),
             shared_tier: SharedTierSettings::default(),
+            tls: None,
             origin_ca: None,
             origin_settings: OriginSettings::default(),
             workers: cores(),
@@ -308,7 +315,13 @@ impl<'a> SettingSources<'a> {
             .get("port", value::listen_port)?
             .unwrap_or(DEFAULT_PORT);
         let bind = self.get("bind", bind::bind)?.unwrap_or_default();
-        let dashboard = self.dashboard(bind, port)?;
+        let tls = TlsSettings::read(self, (bind, port))?;
+        let listens = Listens {
+            bind,
+            port,
+            tls: tls::taken_addresses(tls.as_ref()),
+        };
+        let dashboard = self.dashboard(&listens)?;
         Ok(Config {
             port,
             bind,
@@ -320,6 +333,7 @@ impl<'a> SettingSources<'a> {
             max_object_bytes,
             store: StoreSettings::read(self)?,
             shared_tier: SharedTierSettings::read(self)?,
+            tls,
             origin_ca: self.get("origin-ca", value::path)?.flatten(),
             workers: self
                 .get("workers", value::workers)?
@@ -338,7 +352,7 @@ impl<'a> SettingSources<'a> {
                 .get("log-format", value::log_format)?
                 .unwrap_or_default(),
             dashboard,
-            deployment: Deployment::read(self, (bind, port), dashboard)?,
+            deployment: Deployment::read(self, &listens, dashboard)?,
             file: self.file.path(),
             // Last, so that an invalid value is reported before a missing origin.
             ..self.routed((policy, origin_settings), (bind, port))?

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 
-use super::{Config, LogFormat, Selection, SettingSource, value::written_duration};
+use super::{Config, LogFormat, Selection, SettingSource, TlsSettings, value::written_duration};
 use crate::policy::{
     ClientDirectives, Mode, OriginIndex, PersistedQueries, QueryOrder, Route, Rule,
 };
@@ -27,10 +27,12 @@ pub fn in_words(value: &Value) -> String {
         Value::String(text) if text.is_empty() => "none".to_owned(),
         Value::String(text) => text.clone(),
         Value::Array(items) if items.iter().any(Value::is_object) => {
-            // Only a route has an origin.
-            let kind = match items.iter().any(|item| item.get("origin").is_some()) {
-                true => "route",
-                false => "rule",
+            // Only a route has an origin, and only a certificate has a file of that name.
+            let has = |key: &str| items.iter().any(|item| item.get(key).is_some());
+            let kind = match (has("origin"), has("cert")) {
+                (true, _) => "route",
+                (false, true) => "certificate",
+                (false, false) => "rule",
             };
             match items.len() {
                 1 => format!("1 {kind}"),
@@ -49,7 +51,17 @@ pub fn in_words(value: &Value) -> String {
 impl Config {
     /// The URL at which a browser on this machine reaches the proxy.
     pub fn local_url(&self) -> String {
-        format!("http://{}/", self.bind.local_authority(self.port))
+        let scheme = match &self.tls {
+            Some(tls) if tls.port.is_none() => "https",
+            _ => "http",
+        };
+        format!("{scheme}://{}/", self.bind.local_authority(self.port))
+    }
+
+    /// The same for the port of TLS; `None` if it has none of its own.
+    pub fn local_tls_url(&self) -> Option<String> {
+        let port = self.tls.as_ref()?.port?;
+        Some(format!("https://{}/", self.bind.local_authority(port)))
     }
 
     /// The settings that matter most, in one line.
@@ -108,6 +120,7 @@ impl Config {
             max_object_bytes,
             store,
             shared_tier,
+            tls,
             origin_ca,
             origin_settings,
             workers: _,
@@ -138,6 +151,7 @@ impl Config {
         ];
         values.extend(store.values());
         values.extend(shared_tier.values());
+        values.extend(TlsSettings::values(tls.as_ref()));
         values.extend([
             ("max_stale", duration(policy.max_stale)),
             ("origin_ca", path(origin_ca.as_deref())),

@@ -29,6 +29,8 @@ pub struct Opened {
     pub notes: Vec<Vec<u8>>,
     /// Whether older notes were dropped.
     pub are_notes_lost: bool,
+    /// The last checkpoint that was written ([`Disk::checkpoint`]). `None` if there is none.
+    pub checkpoint: Option<Vec<u8>>,
 }
 
 /// The disk tier. Clones share it. When the last one is dropped, it is closed.
@@ -72,6 +74,7 @@ impl Disk {
             run: before.run,
             notes: before.notes,
             are_notes_lost: before.are_notes_lost,
+            checkpoint: before.checkpoint,
         })
     }
 
@@ -129,6 +132,12 @@ impl Disk {
     /// Ends what these name, among what was put before this call.
     pub fn end(&self, ends: Vec<End>) -> Ending {
         self.handle.end(ends)
+    }
+
+    /// Keeps these bytes, up to 1 KiB, in the place of those before: they say up to where a list of ends elsewhere was applied.
+    /// They are written within about a second, with or after all that was ended before this call, and never before it.
+    pub fn checkpoint(&self, bytes: Vec<u8>) {
+        self.handle.checkpoint(bytes);
     }
 
     /// A page of what is stored, in the order of the disk, without its bodies. At most 10,000 records.

@@ -204,6 +204,10 @@ impl DiskHandle {
         }
     }
 
+    pub(super) fn checkpoint(&self, bytes: Vec<u8>) {
+        let _ = self.writer.send(Message::Checkpoint(bytes));
+    }
+
     pub(super) fn close(&self) -> impl Future<Output = ()> + Send + 'static {
         let (answer, answered) = oneshot::channel();
         let message = Message::Close {

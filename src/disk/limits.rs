@@ -20,6 +20,8 @@ pub struct DiskLimits {
 pub(super) struct DiskTiming {
     /// How long a response waits for others before it is written.
     pub(super) flush: Duration,
+    /// How long a checkpoint waits for ends that are written with it.
+    pub(super) checkpoint: Duration,
     /// How long a failing disk is left alone.
     pub(super) retry: Duration,
     /// How long a caller waits until what it ends is durable.
@@ -44,6 +46,7 @@ impl Default for DiskTiming {
     fn default() -> Self {
         Self {
             flush: Duration::from_millis(250),
+            checkpoint: Duration::from_secs(1),
             retry: Duration::from_secs(10),
             end: Duration::from_secs(2),
             read: Duration::from_millis(250),

@@ -24,6 +24,8 @@ pub(super) enum Message {
     Superseded(KeyHash),
     /// Ends responses.
     End(EndCall),
+    /// Replaces the checkpoint. It covers the ends before it.
+    Checkpoint(Vec<u8>),
     /// Makes room for so many bytes of bodies that arrive, and answers whether there is. It counts as used until they are
     /// written.
     MakeRoom {

@@ -136,7 +136,9 @@ impl DiskWriter {
         if let Some(message) = self.postponed.pop_front() {
             return Ok(message);
         }
-        let due = [self.batch.due(), self.pending.due(), self.retry];
+        // Nothing else is written before a failing disk is tried again.
+        let written = self.retry.or_else(|| self.pending.due());
+        let due = [self.batch.due(), written];
         let wait = due
             .into_iter()
             .flatten()
@@ -172,6 +174,10 @@ impl DiskWriter {
             Message::End(call) => {
                 let group = self.end_group(call, inbox);
                 self.end_all_of(group, inbox);
+            }
+            Message::Checkpoint(bytes) => {
+                let due = Instant::now() + self.shared.timing.checkpoint;
+                self.pending.set_checkpoint(bytes, due);
             }
             Message::MakeRoom { bytes, answer } => {
                 let has_room = self.make_room(bytes).is_ok();
@@ -290,9 +296,7 @@ impl DiskWriter {
 
     fn close(mut self, answer: Option<oneshot::Sender<()>>) {
         self.flush();
-        if !self.pending.is_empty() {
-            self.write_pending();
-        }
+        self.write_pending();
         self.seal();
         let kept = self.shared.keep_directory();
         if let Err(error) = kept.and_then(|()| self.log.close()) {

@@ -41,6 +41,25 @@ pub enum RedisMessageKind {
     LeaseEnded,
 }
 
+impl RedisMessageKind {
+    /// The position up to which everything is applied after this message. `None` if the own tiers had applied as much before.
+    pub fn newly_applied(&self) -> Option<Stamp> {
+        match self {
+            Self::Begins {
+                from,
+                is_continuous: false,
+                ..
+            } => Some(*from),
+            Self::Event {
+                stamp,
+                is_known: false,
+                ..
+            } => Some(*stamp),
+            Self::Begins { .. } | Self::Event { .. } | Self::LeaseEnded => None,
+        }
+    }
+}
+
 /// The messages, in their order.
 #[derive(Debug)]
 pub struct RedisEvents {

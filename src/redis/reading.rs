@@ -111,6 +111,23 @@ impl StreamReading {
         self.epoch
     }
 
+    /// What the own tiers have applied or this instance has read: Redis must have as much of this epoch. `None` if it has
+    /// neither.
+    pub(super) fn known(&self) -> Option<Stamp> {
+        match self.epoch {
+            Some(epoch) => Some(Stamp {
+                epoch,
+                position: self.received(),
+            }),
+            None => self.base,
+        }
+    }
+
+    /// What the own tiers had applied in an earlier run counts as nothing.
+    pub(super) fn forget_earlier(&mut self) {
+        self.base = None;
+    }
+
     /// The position of the last entry that was read. 0 if there is none.
     pub(super) fn received(&self) -> u64 {
         self.received.unwrap_or_default()

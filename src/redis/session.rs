@@ -128,6 +128,10 @@ impl Keeper {
             self.heard(state, &beat);
             return Ok(beat);
         }
+        if !beat.notices_restarts {
+            // It may have been restarted with older data since, and have given later positions again.
+            self.reading.forget_earlier();
+        }
         let former = self.former();
         self.reading.begin(beat.epoch);
         self.lease.begin();
@@ -164,10 +168,7 @@ impl Keeper {
     ) -> Result<HeartbeatReply, SessionEnd> {
         let shared = Arc::clone(&self.shared);
         let applied = self.reading.applied();
-        let received = self.reading.epoch().map(|epoch| Stamp {
-            epoch,
-            position: self.reading.received(),
-        });
+        let received = self.reading.known();
         let call = HeartbeatCall {
             fresh: DataEpoch(random_number()),
             received,

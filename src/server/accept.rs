@@ -36,6 +36,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How often a worker logs that it cannot accept.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
+/// A connection that was accepted.
+pub(super) struct Accepted {
+    pub(super) stream: TcpStream,
+    pub(super) peer: SocketAddr,
+    /// Which listener has it, by its place among those of the worker.
+    pub(super) listener: usize,
+}
+
 /// The listeners of one worker.
 pub(super) struct Acceptor {
     listeners: Box<[TcpListener]>,
@@ -73,7 +81,7 @@ impl Acceptor {
     /// Serves each connection in a task of its own with `serve`, until `stopped`. Those that wait then are still served.
     pub(super) async fn run<S, F>(mut self, serve: S, stopped: impl Future<Output = ()>)
     where
-        S: Fn(TcpStream, SocketAddr) -> F + 'static,
+        S: Fn(Accepted) -> F + 'static,
         F: Future + 'static,
     {
         let serve = Rc::new(serve);
@@ -100,7 +108,7 @@ impl Acceptor {
 
     async fn accept_all<S, F>(&mut self, serve: &Rc<S>)
     where
-        S: Fn(TcpStream, SocketAddr) -> F + 'static,
+        S: Fn(Accepted) -> F + 'static,
         F: Future + 'static,
     {
         let mut in_a_row = 0;
@@ -130,15 +138,17 @@ impl Acceptor {
     }
 
     /// The next connection of any listener.
-    fn poll_accept(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+    fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         let (before, from) = self.listeners.split_at(self.first);
         for (position, listener) in from.iter().chain(before).enumerate() {
             if let Poll::Ready(accepted) = listener.poll_accept(context) {
-                self.first = (self.first + position + 1) % self.listeners.len();
-                return Poll::Ready(accepted);
+                let listener = (self.first + position) % self.listeners.len();
+                self.first = (listener + 1) % self.listeners.len();
+                return Poll::Ready(accepted.map(|(stream, peer)| Accepted {
+                    stream,
+                    peer,
+                    listener,
+                }));
             }
         }
         Poll::Pending
@@ -156,13 +166,13 @@ impl Acceptor {
 }
 
 /// Serves a connection. A panic ends its task alone.
-fn spawn<S, F>(serve: &Rc<S>, (stream, peer): (TcpStream, SocketAddr), place: ClientPlace)
+fn spawn<S, F>(serve: &Rc<S>, connection: Accepted, place: ClientPlace)
 where
-    S: Fn(TcpStream, SocketAddr) -> F + 'static,
+    S: Fn(Accepted) -> F + 'static,
     F: Future + 'static,
 {
     // In a box, because a task is moved several times before it runs, and this one has some KiB.
-    let served = Box::pin(serve(stream, peer));
+    let served = Box::pin(serve(connection));
     actix_rt::spawn(async move {
         served.await;
         drop(place);

@@ -3,9 +3,8 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_rt::net::TcpStream;
-use bytes::BytesMut;
 
-use super::proxy_protocol::{self, Preamble, PreambleError};
+use super::proxy_protocol::{self, PreambleError};
 use crate::config::{Deployment, TrustedProxies};
 
 /// Admits connections. Clones are the same gate.
@@ -25,8 +24,8 @@ impl Gate {
         }
     }
 
-    /// The address of the client, which is that of the connection's `peer` unless a header says another one, and what was
-    /// read of the first request. `stopped` ends the wait.
+    /// The address of the client, which is that of the connection's `peer` unless a header says another one. Nothing behind
+    /// that header is read. `stopped` ends the wait.
     ///
     /// # Errors
     /// The connection is to be closed. The log says why.
@@ -35,17 +34,17 @@ impl Gate {
         stream: &mut TcpStream,
         peer: SocketAddr,
         stopped: impl Future<Output = ()>,
-    ) -> io::Result<(SocketAddr, BytesMut)> {
+    ) -> io::Result<SocketAddr> {
         let peer = canonical(peer);
         let Self::ProxyProtocol(trusted, limit) = self else {
-            return Ok((peer, BytesMut::new()));
+            return Ok(peer);
         };
         let read = tokio::select! {
             read = proxy_protocol::read(stream, peer, trusted, *limit) => read,
             () = stopped => return Err(io::ErrorKind::ConnectionAborted.into()),
         };
         match read {
-            Ok(Preamble { source, rest }) => Ok((source.map_or(peer, canonical), rest)),
+            Ok(source) => Ok(source.map_or(peer, canonical)),
             Err(error) => {
                 let who = peer.ip();
                 match error {

@@ -7,46 +7,62 @@
 //! | `accept` | how a worker gets connections |
 //! | `clients` | the limit of clients, and the balance between workers |
 //! | `client_stream` | a client's connection beneath HTTP |
-//! | `gate`, `proxy_protocol` | what precedes the first request of a connection |
-//! | `http1` | a connection and its requests |
+//! | `listeners` | the sockets, for plain HTTP and for TLS |
+//! | `opening` | what precedes the first request of a connection: `gate` with `proxy_protocol`, `handshake` |
+//! | `redirect` | from plain HTTP to TLS |
+//! | `client_service` | what the connections of one worker share |
+//! | `http1`, `http2` | a connection and its requests |
 //! | `request_head`, `own_names` | the head of a request, and the names that are this proxy's |
+//! | `content`, `date`, `refused` | what responses in all versions of HTTP have in common |
+//! | `buffers`, `deadline` | buffers and time limits of connections |
 //! | `tiers` | the cache with its tiers beneath memory |
 //! | `stop_signal` | tells connections that the server stops |
 
 mod accept;
+mod buffers;
+mod client_service;
 mod client_stream;
 mod clients;
+mod content;
+mod date;
+mod deadline;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod gate;
+mod handshake;
 mod http1;
+mod http2;
+mod listeners;
+mod opening;
 mod own_names;
 mod proxy_protocol;
+mod redirect;
+mod refused;
 mod request_head;
 mod stop_signal;
 #[cfg(test)]
 mod tests;
 mod tiers;
+#[cfg(test)]
+mod tls_tests;
 mod workers;
 
-use std::{
-    io,
-    net::{SocketAddr, TcpListener},
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
 
-use actix_rt::net::TcpStream;
 use actix_service::{IntoServiceFactory as _, ServiceFactory as _};
 use actix_web::{App, dev::AppConfig, web};
+use bytes::BytesMut;
 use socket2::SockRef;
 use tokio::sync::watch;
 
 use self::{
-    client_stream::ClientStream,
+    accept::Accepted,
+    buffers::SpareBuffers,
+    client_service::{ClientService, Limits},
     gate::Gate,
-    http1::{Http1Service, Limits, SpareBuffers},
+    handshake::Handshakes,
+    http1::Served,
+    opening::{Opened, Opening},
     stop_signal::StopSignal,
     tiers::Tiers,
     workers::Workers,
@@ -62,6 +78,8 @@ use crate::{
 
 /// How long a client may take for the head of a request.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// How long a client may take for its first byte, until its TLS handshake may begin, and for the handshake: so long for each.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 /// How long a connection may be idle between requests.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How many bytes for a client may wait in the system before they are sent. The system says that it takes more when about
@@ -72,7 +90,10 @@ const MAX_CLIENTS: usize = 8192;
 /// Most connections to one origin at a time, over all workers.
 const MAX_ORIGIN_CONNECTIONS: usize = 1024;
 
-pub use self::tiers::{TierError, redis_tls};
+pub use self::{
+    listeners::{Listeners, PlainRequests},
+    tiers::{TierError, redis_tls},
+};
 
 /// Why a server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +122,7 @@ impl Server {
     pub fn start(
         config: Arc<Config>,
         tls: Option<Arc<rustls::ClientConfig>>,
-        listeners: Vec<TcpListener>,
+        listeners: impl Into<Listeners>,
     ) -> Result<Self, StartError> {
         Self::start_with(config, tls, listeners, WorkerCacheMode::On)
     }
@@ -113,13 +134,14 @@ impl Server {
     pub fn start_with(
         config: Arc<Config>,
         tls: Option<Arc<rustls::ClientConfig>>,
-        listeners: Vec<TcpListener>,
+        listeners: impl Into<Listeners>,
         worker_cache: WorkerCacheMode,
     ) -> Result<Self, StartError> {
         let limits = Limits {
             head: HEAD_LIMIT,
             idle: KEEP_ALIVE,
             stall: config.client_timeout,
+            handshake: HANDSHAKE_LIMIT,
         };
         Self::start_with_limits(config, tls, listeners, (worker_cache, limits))
     }
@@ -127,9 +149,15 @@ impl Server {
     fn start_with_limits(
         config: Arc<Config>,
         tls: Option<Arc<rustls::ClientConfig>>,
-        listeners: Vec<TcpListener>,
+        listeners: impl Into<Listeners>,
         (worker_cache, limits): (WorkerCacheMode, Limits),
     ) -> Result<Self, StartError> {
+        let Listeners {
+            plain,
+            tls: for_tls,
+            server_tls,
+            plain_requests,
+        } = listeners.into();
         let Tiers {
             cache,
             secret,
@@ -148,6 +176,7 @@ impl Server {
         let signal = stopping.clone();
         let any_name = config.depends_on_host();
         let gate = Gate::new(&config.deployment, limits.head);
+        let plain_listeners = plain.len();
         let make = move || {
             shared.cache.start();
             let worker = Worker::new(Arc::clone(&shared), &origins, worker_cache);
@@ -156,10 +185,18 @@ impl Server {
                 .app_data(web::Data::new(worker))
                 .default_service(web::to(proxy::handle));
             let app = app.into_factory().new_service(AppConfig::default());
-            let (gate, shared, stopping) = (gate.clone(), Arc::clone(&shared), stopping.clone());
+            let (shared, stopping) = (Arc::clone(&shared), stopping.clone());
+            let opening = Rc::new(Opening {
+                gate: gate.clone(),
+                plain_listeners,
+                handshakes: server_tls
+                    .clone()
+                    .map(|tls| Handshakes::new(tls, limits.handshake)),
+                plain_requests,
+            });
             async move {
                 let failed = |()| io::Error::other("the application cannot be made");
-                let service = Rc::new(Http1Service {
+                let service = Rc::new(ClientService {
                     app: app.await.map_err(failed)?,
                     limits,
                     refusals,
@@ -168,17 +205,39 @@ impl Server {
                     any_name,
                     buffers: Rc::new(SpareBuffers::default()),
                 });
-                Ok(move |mut stream: TcpStream, peer: SocketAddr| {
-                    let (gate, service) = (gate.clone(), Rc::clone(&service));
+                Ok(move |accepted: Accepted| {
+                    let (opening, service) = (Rc::clone(&opening), Rc::clone(&service));
                     async move {
-                        let stopped = service.stopping.notified();
-                        let (peer, read) = gate.admit(&mut stream, peer, stopped).await?;
-                        let stream = ClientStream::Plain(stream);
-                        service.serve(stream, peer, read).await
+                        let opened = opening.open(accepted, &service.stopping).await?;
+                        let Opened {
+                            stream,
+                            peer,
+                            requests,
+                        } = opened;
+                        let read = BytesMut::new();
+                        let (stream, read) = match stream.speaks_http2() {
+                            true => (stream, read),
+                            false => {
+                                let served = http1::serve(
+                                    Rc::clone(&service),
+                                    stream,
+                                    (peer, requests),
+                                    read,
+                                );
+                                match served.await? {
+                                    Served::Ended => return Ok(()),
+                                    Served::Http2(stream, read) => (stream, read),
+                                }
+                            }
+                        };
+                        // In a box: most connections are not of HTTP/2, and the future is large.
+                        let scheme = stream.scheme();
+                        Box::pin(http2::serve(service, stream, (peer, scheme), read)).await
                     }
                 })
             }
         };
+        let listeners: Vec<TcpListener> = plain.into_iter().chain(for_tls).collect();
         for listener in &listeners {
             set_client_options(listener);
         }

@@ -9,7 +9,6 @@ use std::{
 };
 
 use actix_rt::net::TcpStream;
-use bytes::BytesMut;
 use tokio::{io::AsyncReadExt as _, time::timeout};
 
 use crate::config::TrustedProxies;
@@ -24,6 +23,9 @@ const MAX_TEXT_BYTES: usize = 107;
 const FIXED_BYTES: usize = 16;
 /// The most that may follow the fixed part: addresses, and fields that are skipped.
 const MAX_ADDRESS_BYTES: usize = 4096;
+
+/// How much of a header is looked at in one step.
+const PEEK_BYTES: usize = 1024;
 
 /// Why a connection is closed before its first request.
 #[derive(Debug, thiserror::Error)]
@@ -42,22 +44,14 @@ pub(super) enum PreambleError {
     Read(#[source] io::Error),
 }
 
-/// What precedes the first request of a connection.
-#[derive(Debug)]
-pub(super) struct Preamble {
-    /// The client; `None` if the header names none: then the peer itself counts as the client.
-    pub(super) source: Option<SocketAddr>,
-    /// What has arrived behind the header.
-    pub(super) rest: BytesMut,
-}
-
-/// Reads the header at the beginning of a connection. `peer` must be one of `trusted`, unless nobody is.
+/// Reads the header at the beginning of a connection, and nothing behind it. `peer` must be one of `trusted`, unless nobody
+/// is. `None` if the header names no client: then the peer itself counts as the client.
 pub(super) async fn read(
     stream: &mut TcpStream,
     peer: SocketAddr,
     trusted: &TrustedProxies,
     limit: Duration,
-) -> Result<Preamble, PreambleError> {
+) -> Result<Option<SocketAddr>, PreambleError> {
     if !trusted.is_empty() && !trusted.trust(peer.ip()) {
         return Err(PreambleError::NotTrusted);
     }
@@ -67,16 +61,24 @@ pub(super) async fn read(
         .unwrap_or(Err(PreambleError::Late))
 }
 
-async fn read_header(stream: &mut TcpStream) -> Result<Preamble, PreambleError> {
-    let mut received = BytesMut::with_capacity(1024);
+async fn read_header(stream: &mut TcpStream) -> Result<Option<SocketAddr>, PreambleError> {
+    let mut received = Vec::new();
     loop {
-        if let Some((source, bytes)) = parse(&received)? {
-            let rest = received.split_off(bytes);
-            return Ok(Preamble { source, rest });
-        }
-        let read = stream.read_buf(&mut received).await;
-        if read.map_err(PreambleError::Read)? == 0 {
+        let read = received.len();
+        received.resize(read + PEEK_BYTES, 0);
+        let peeked = stream.peek(&mut received[read..]).await;
+        let peeked = peeked.map_err(PreambleError::Read)?;
+        if peeked == 0 {
             return Err(PreambleError::Ended);
+        }
+        received.truncate(read + peeked);
+        let parsed = parse(&received)?;
+        // As long as the header is not complete, all that has arrived belongs to it.
+        let end = parsed.map_or(received.len(), |(_, bytes)| bytes);
+        let taken = stream.read_exact(&mut received[read..end]).await;
+        taken.map_err(PreambleError::Read)?;
+        if let Some((source, _)) = parsed {
+            return Ok(source);
         }
     }
 }

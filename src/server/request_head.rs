@@ -24,6 +24,8 @@ use crate::{
 
 /// Longest head of a request as it is passed on, in bytes. Many clients may send one at the same time.
 pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// The head with which HTTP/2 begins (RFC 9113, 3.4). No request of HTTP/1.1 has it.
+pub(super) const HTTP2_PREFACE_HEAD: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
 /// Most header lines in a request.
 const MAX_HEADER_LINES: usize = 1000;
 
@@ -71,6 +73,9 @@ pub(super) enum HeadRefusal {
     /// A TLS ClientHello.
     #[error("the client speaks TLS, and this port takes plain HTTP: use http:// for it")]
     Tls,
+    /// It came without TLS to a port for TLS.
+    #[error("this port takes HTTPS: use https:// for it")]
+    HttpsOnly,
     /// RFC 9110, 15.5.20: the URL in the request line is of another server.
     #[error(
         "this is no forward proxy: it serves its own origins, and not the host in the URL of the request; \
@@ -100,6 +105,7 @@ impl HeadRefusal {
             | Self::Host
             | Self::SpaceBeforeColon
             | Self::Tls
+            | Self::HttpsOnly
             | Self::Malformed => StatusCode::BAD_REQUEST,
         }
     }

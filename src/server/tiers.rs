@@ -77,6 +77,7 @@ impl Tiers {
             None => None,
         };
         let namespace = Namespace::of(&config.partitioning());
+        let mut own_tiers = OwnTiers::Empty;
         if let Some(directory) = &config.store.directory {
             let limits = DiskLimits {
                 max_bytes: config.store.max_disk_bytes,
@@ -84,14 +85,19 @@ impl Tiers {
                 max_object_bytes: config.store.max_disk_object_bytes,
             };
             let opened = DiskTier::open(directory, limits, namespace, clock::now())?;
-            let OpenedTier { tier, secret: own } = opened;
+            let OpenedTier {
+                tier,
+                secret: own,
+                applied,
+            } = opened;
+            own_tiers = OwnTiers::Earlier(applied);
             tier.name_holder(&format!("port {}", config.port));
             cache = cache.with_disk(tier);
             secret = secret.or(Some(own));
         }
         let mut events = None;
         if let Some(url) = &config.shared_tier.url {
-            let (redis, told) = Redis::open(redis_settings(config, url)?)?;
+            let (redis, told) = Redis::open(redis_settings(config, url, own_tiers)?)?;
             let sharing = SharingSettings {
                 max_object_bytes: config.shared_tier.max_object_bytes,
                 max_stale: config.policy.max_stale,
@@ -129,7 +135,11 @@ pub fn redis_tls(config: &Config) -> Result<Option<Arc<ClientConfig>>, CaError> 
     })
 }
 
-fn redis_settings(config: &Config, url: &RedisUrl) -> Result<RedisSettings, TierError> {
+fn redis_settings(
+    config: &Config,
+    url: &RedisUrl,
+    own_tiers: OwnTiers,
+) -> Result<RedisSettings, TierError> {
     let settings = &config.shared_tier;
     Ok(RedisSettings {
         url: url.clone(),
@@ -140,11 +150,7 @@ fn redis_settings(config: &Config, url: &RedisUrl) -> Result<RedisSettings, Tier
         lease: settings.lease,
         max_object_bytes: settings.max_object_bytes,
         all: SharedTier::end_of_all(),
-        own_tiers: match config.store.directory {
-            None => OwnTiers::Empty,
-            // What was applied to it in an earlier run is not known.
-            Some(_) => OwnTiers::Earlier(None),
-        },
+        own_tiers,
         wall_clock_ms: || i64::try_from(clock::now().unix_millis()).unwrap_or(i64::MAX),
     })
 }

@@ -3,12 +3,12 @@
 use std::{
     future::{Future, poll_fn},
     io,
-    net::{SocketAddr, TcpListener},
+    net::TcpListener,
     sync::{Arc, mpsc},
     time::Duration,
 };
 
-use actix_rt::{Arbiter, net::TcpStream, task::JoinError};
+use actix_rt::{Arbiter, task::JoinError};
 use tokio::{
     sync::{
         mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -17,7 +17,11 @@ use tokio::{
     time::timeout,
 };
 
-use super::{accept::Acceptor, clients::Clients, stop_signal::StopSignal};
+use super::{
+    accept::{Accepted, Acceptor},
+    clients::Clients,
+    stop_signal::StopSignal,
+};
 
 /// How long a stop waits for responses in progress.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -47,7 +51,7 @@ impl Workers {
     ) -> io::Result<Self>
     where
         M: Future<Output = io::Result<S>>,
-        S: Fn(TcpStream, SocketAddr) -> F + 'static,
+        S: Fn(Accepted) -> F + 'static,
         F: Future + 'static,
     {
         let clients = Clients::new(limit, number);
@@ -124,7 +128,7 @@ async fn work<S, F>(
     end: UnboundedSender<Result<(), JoinError>>,
     stopping: StopSignal,
 ) where
-    S: Fn(TcpStream, SocketAddr) -> F + 'static,
+    S: Fn(Accepted) -> F + 'static,
     F: Future + 'static,
 {
     let (acceptor, serve) = match start.await {

@@ -1,60 +1,12 @@
 //! `--redis`: several proxies, one cache.
 
+mod node;
 #[path = "../../src/redis/tests/server.rs"]
 mod server;
+mod with_store;
 
-use server::RedisServer;
-
-use crate::{
-    client::Client,
-    exchange::Gate,
-    instance::{Home, Instance},
-    origin::Origin,
-    waiting::until,
-};
-
-/// A proxy with its home.
-struct Node {
-    home: Home,
-    proxy: Instance,
-}
-
-impl Node {
-    /// Starts a proxy that uses `redis`, and waits until it does.
-    fn start(origin: &Origin, redis: &RedisServer, args: &[&str]) -> Self {
-        let url = redis.url();
-        let args: Vec<&str> = ["--redis", &url].iter().chain(args).copied().collect();
-        let home = Home::new();
-        let proxy = home.start(&origin.url(), &args);
-        let node = Self { home, proxy };
-        node.wait_until_used();
-        node
-    }
-
-    fn shared_stats(&self) -> serde_json::Value {
-        self.home.run_json(&["stats", "--json"])["shared"].clone()
-    }
-
-    fn wait_until_used(&self) {
-        until("Redis is in use", || {
-            self.shared_stats()["bypassed"].is_null()
-        });
-    }
-
-    /// Runs a command until it holds at all instances: it may not while Redis is younger than the lease.
-    fn run_everywhere(&self, args: &[&str]) {
-        until("it holds at all instances", || {
-            self.home.run(args).code == Some(0)
-        });
-    }
-
-    /// Waits until all that is stored is in Redis.
-    fn settle(&self, written: u64) {
-        until("everything is in Redis", || {
-            self.shared_stats()["written"] == written
-        });
-    }
-}
+use self::{node::Node, server::RedisServer};
+use crate::{client::Client, exchange::Gate, instance::Home, origin::Origin, waiting::until};
 
 fn counting() -> Origin {
     Origin::counting("Cache-Control: max-age=600\r\n")

@@ -22,7 +22,7 @@ const BORDERS: &[(&str, &[&str])] = &[
         "server",
         &[
             "clock", "config", "proxy", "cache", "disk", "origin", "policy", "error", "redis",
-            "reload",
+            "reload", "tls",
         ],
     ),
     (
@@ -40,6 +40,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("guide", &[]),
     ("har", &["mask", "policy"]),
     ("clock", &["policy"]),
+    ("tls", &["config", "policy"]),
     ("disk", &[]),
     ("redis", &[]),
     ("cache", &["disk", "policy", "mask", "redis"]),

@@ -24,6 +24,7 @@ use crate::{
     },
     disk::{Disk, DiskLimits, DiskStats, End, Ending, LargeWriter, OpenError, Opened, RuleAction},
     policy::Time,
+    redis::Stamp,
 };
 
 /// The store on disk, and how the keys of this proxy are named there.
@@ -50,6 +51,8 @@ pub struct OpenedTier {
     pub tier: DiskTier,
     /// The secret under which identities are hashed: the names of partitions on disk come from it.
     pub secret: [u8; 32],
+    /// Up to where the ends of other instances were applied to it in this namespace. `None` if that is not known.
+    pub applied: Option<Stamp>,
 }
 
 /// The number of a fetch begins with that of the run, so that fetches are in order over all runs. There are fewer than
@@ -73,6 +76,7 @@ impl DiskTier {
             run,
             notes,
             are_notes_lost,
+            checkpoint,
         } = Disk::open(directory, limits, rule::parse)?;
         let first_fetch = FetchId(u64::from(run) << RUN_SHIFT);
         let notes = notes.iter();
@@ -91,7 +95,15 @@ impl DiskTier {
             lost: are_notes_lost.then_some(lost),
             walk_turns: Arc::new(Semaphore::new(1)),
         };
-        Ok(OpenedTier { tier, secret })
+        let applied = checkpoint.and_then(|bytes| {
+            let stamp = bytes.strip_prefix(&namespace.0)?;
+            Some(Stamp::from_bytes(stamp.first_chunk()?))
+        });
+        Ok(OpenedTier {
+            tier,
+            secret,
+            applied,
+        })
     }
 
     /// True as long as the index is loaded.
@@ -214,6 +226,13 @@ impl DiskTier {
             },
         };
         self.disk.end(vec![end])
+    }
+
+    /// The ends of other instances up to `stamp` were applied: the disk was told of each before.
+    pub(in crate::cache) fn note_applied(&self, stamp: Stamp) {
+        let namespace = **self.namespace.load();
+        let checkpoint = [&namespace.0[..], &stamp.to_bytes()].concat();
+        self.disk.checkpoint(checkpoint);
     }
 
     /// From now on responses are stored and found in this namespace.

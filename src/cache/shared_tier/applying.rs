@@ -30,6 +30,10 @@ impl Cache {
             while self.apply(&message, now()).await.is_err() {
                 sleep(PAUSE).await;
             }
+            // First the disk: what it does not note is applied again after a restart.
+            if let (Some(disk), Some(stamp)) = (self.disk(), message.kind.newly_applied()) {
+                disk.note_applied(stamp);
+            }
             if let Some(tier) = self.shared() {
                 tier.redis.confirm(&message);
             }

@@ -2,6 +2,7 @@
 
 mod route_entries;
 mod rule_entries;
+mod tls;
 mod values;
 
 use super::{
@@ -106,7 +107,13 @@ fn an_empty_variable_counts_as_unset() {
 #[test]
 fn every_key_is_also_a_variable() {
     // Any text is the name of a file; all other settings refuse this one, and name where it stands.
-    let files = ["origin_ca", "store", "identity_secret_file"];
+    let files = [
+        "origin_ca",
+        "store",
+        "identity_secret_file",
+        "tls_cert",
+        "tls_key",
+    ];
     let is_refused = |key: &&&str| !files.contains(key) && ![ROUTES, RULES].contains(key);
     for key in KEYS.iter().filter(is_refused) {
         let variable = format!("CACHING_PROXY_{}", key.to_uppercase());

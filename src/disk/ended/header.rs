@@ -4,6 +4,8 @@
 //! 8. The second one is overwritten as a whole, so an end of everything needs no new space: magic 8, everything ended up to 8,
 //! runs 8, overwritten 8, rows 8, largest sequence number 8, checksum 8. Numbers are little endian.
 
+use ring::hmac;
+
 use crate::disk::checksum::checksum;
 
 pub(super) const SECTOR: usize = 512;
@@ -47,6 +49,12 @@ pub(super) struct LogSlot {
     pub(super) rows: u64,
     /// The largest sequence number of the log at that time, of forgotten rows too.
     pub(super) last_seq: u64,
+}
+
+/// What the header has of the secret of the store.
+pub(super) fn tag_of(secret: &[u8; 32]) -> u64 {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+    u64_at(hmac::sign(&key, b"ended.log").as_ref(), 0)
 }
 
 pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {

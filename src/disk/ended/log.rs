@@ -9,14 +9,11 @@ use std::{
     sync::Arc,
 };
 
-use ring::{
-    hmac,
-    rand::{SecureRandom as _, SystemRandom},
-};
+use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::disk::{
     ended::{
-        header::{LogHeader, LogMark, LogSlot, SECTOR, u64_at},
+        header::{LogHeader, LogMark, LogSlot, SECTOR, tag_of, u64_at},
         log_file::{
             NAME, NEW_NAME, STEP, group, read_all, remove_if_there, write_new, write_zeros,
         },
@@ -66,6 +63,8 @@ pub(in crate::disk) struct EndedBefore {
     /// The oldest comes first.
     pub(in crate::disk) notes: Vec<Vec<u8>>,
     pub(in crate::disk) are_notes_lost: bool,
+    /// The last checkpoint. `None` if there is none.
+    pub(in crate::disk) checkpoint: Option<Vec<u8>>,
     /// The largest sequence number of the log. New ones are larger than this one and than those of all records.
     pub(in crate::disk) last_seq: u64,
     /// Something was lost of the log. It is a new one; segments with another id have ended.
@@ -231,6 +230,7 @@ impl EndedLog {
             rules: state.rules,
             notes: state.notes.into(),
             are_notes_lost: state.are_notes_lost,
+            checkpoint: state.checkpoint,
             last_seq: self.last_seq,
             was_lost,
         }
@@ -429,11 +429,6 @@ impl EndedLog {
         self.capacity = new.capacity;
         Ok(())
     }
-}
-
-fn tag_of(secret: &[u8; 32]) -> u64 {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-    u64_at(hmac::sign(&key, b"ended.log").as_ref(), 0)
 }
 
 /// A random id that no segment knows.

@@ -22,6 +22,8 @@ pub(super) const MAX_ITEMS: usize = 1024;
 pub(super) const MAX_RULE_BYTES: usize = 64 << 10;
 /// The longest note that is kept.
 pub(super) const MAX_NOTE_BYTES: usize = 16 << 10;
+/// The longest checkpoint that is kept.
+pub(super) const MAX_CHECKPOINT_BYTES: usize = 1 << 10;
 /// The last byte of each row. It is not zero, and a flipped bit does not make it so.
 const LAST_BYTE: u64 = 0xa5;
 
@@ -47,6 +49,8 @@ pub(in crate::disk) enum EndedRow<'a> {
     RuleDone { rule: RuleId },
     /// Ends nothing. The newest 4,096 notes and 2 MiB are kept; one of more than 16 KiB is not.
     Note { note: &'a [u8] },
+    /// Ends nothing. The last one is kept; one of more than 1 KiB counts as none.
+    Checkpoint { checkpoint: &'a [u8] },
 }
 
 /// What a row says.
@@ -62,6 +66,8 @@ pub(super) enum RowContent {
     Note(Vec<u8>),
     /// Older notes were dropped.
     NotesLost,
+    /// It replaces those before it. Empty if there is none.
+    Checkpoint(Vec<u8>),
 }
 
 /// A row that is whole.
@@ -95,6 +101,7 @@ impl RowContent {
             Self::RuleDone(_) => 5,
             Self::Note(_) => 6,
             Self::NotesLost => 7,
+            Self::Checkpoint(_) => 8,
         }
     }
 
@@ -111,7 +118,7 @@ impl RowContent {
             Self::Addresses(ends) => ends.iter().map(|(_, seq)| *seq).max(),
             Self::Sequences(ends) => ends.iter().copied().max(),
             Self::Rule(rule) => Some(rule.seq),
-            Self::RuleDone(_) | Self::Note(_) | Self::NotesLost => None,
+            Self::RuleDone(_) | Self::Note(_) | Self::NotesLost | Self::Checkpoint(_) => None,
         };
         last.unwrap_or(0)
     }
@@ -141,6 +148,7 @@ impl RowContent {
             Self::RuleDone(rule) => word(rule.0),
             Self::Note(note) => out.extend_from_slice(note),
             Self::NotesLost => {}
+            Self::Checkpoint(checkpoint) => out.extend_from_slice(checkpoint),
         }
     }
 
@@ -177,7 +185,7 @@ impl RowHead {
         let head = log.get(..ROW_HEADER)?;
         let bytes = u32::from_le_bytes(head[..4].try_into().ok()?);
         let (bytes, padding) = (usize::try_from(bytes).ok()?, usize::from(head[6]));
-        let is_plausible = (1..=7).contains(&head[4])
+        let is_plausible = (1..=8).contains(&head[4])
             && bytes.is_multiple_of(8)
             && padding < 8
             && bytes >= ROW_HEADER + ROW_CHECKSUM + padding;
@@ -240,6 +248,7 @@ impl<'a> ReadRow<'a> {
             5 if payload.len() == 8 => RowContent::RuleDone(RuleId(u64_at(payload, 0))),
             6 => RowContent::Note(payload.to_vec()),
             7 => RowContent::NotesLost,
+            8 => RowContent::Checkpoint(payload.to_vec()),
             _ => return None,
         })
     }
@@ -290,6 +299,7 @@ mod tests {
             RowContent::RuleDone(RuleId(9)),
             RowContent::Note(b"note".to_vec()),
             RowContent::NotesLost,
+            RowContent::Checkpoint(b"checkpoint".to_vec()),
         ]
     }
 

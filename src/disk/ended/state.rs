@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::disk::ended::{
     logged_rules::{LoggedRule, RuleId, add_rule},
-    row::{EndedRow, MAX_ITEMS, MAX_NOTE_BYTES, MAX_RULE_BYTES, RowContent},
+    row::{EndedRow, MAX_CHECKPOINT_BYTES, MAX_ITEMS, MAX_NOTE_BYTES, MAX_RULE_BYTES, RowContent},
     set::EndedSet,
 };
 
@@ -20,6 +20,8 @@ pub(super) struct LogState {
     pub(super) rules: Vec<LoggedRule>,
     pub(super) notes: VecDeque<Vec<u8>>,
     pub(super) are_notes_lost: bool,
+    /// `None` if there is none.
+    pub(super) checkpoint: Option<Vec<u8>>,
     /// The id of the rule that comes next.
     pub(super) next_rule: u64,
     /// The largest sequence number in a row.
@@ -56,6 +58,9 @@ impl LogState {
             RowContent::RuleDone(rule) => self.rules.retain(|logged| logged.id != rule),
             RowContent::Note(note) => self.add_note(note),
             RowContent::NotesLost => self.are_notes_lost = true,
+            RowContent::Checkpoint(checkpoint) => {
+                self.checkpoint = (!checkpoint.is_empty()).then_some(checkpoint);
+            }
         }
     }
 
@@ -94,6 +99,8 @@ impl LogState {
             rows.push(RowContent::NotesLost);
         }
         rows.extend(self.notes.iter().cloned().map(RowContent::Note));
+        // What it says was applied is in the rows before it.
+        rows.extend(self.checkpoint.clone().map(RowContent::Checkpoint));
         rows
     }
 }
@@ -142,6 +149,11 @@ pub(super) fn contents_of(
                 true => RowContent::Note(note.to_vec()),
                 false => RowContent::NotesLost,
             }),
+            EndedRow::Checkpoint { checkpoint } => {
+                let is_short = checkpoint.len() <= MAX_CHECKPOINT_BYTES;
+                let checkpoint = if is_short { checkpoint } else { &[] };
+                contents.push(RowContent::Checkpoint(checkpoint.to_vec()));
+            }
         }
     }
     (contents, rules)

@@ -6,7 +6,8 @@ use futures_util::FutureExt as _;
 
 use super::{MIB, TestRecord, address, bytes, limits, open, open_with, record, timing, until};
 use crate::disk::{
-    DiskUnavailable, End, Ended, ScanCursor, StoredBody, files::faulty::FaultyFiles,
+    DiskUnavailable, End, Ended, ScanCursor, StoredBody,
+    files::faulty::{Failure, Fault, FaultyFiles, Operation},
 };
 
 #[test]
@@ -308,6 +309,49 @@ fn notes_come_back_in_their_order() {
     let store = open(&files.after_power_cut(3));
     assert_eq!(store.notes, [b"one".to_vec(), b"two".to_vec()]);
     assert!(!store.are_notes_lost);
+}
+
+#[test]
+fn the_last_checkpoint_comes_back() {
+    let files = FaultyFiles::new();
+    let store = open(&files);
+    assert_eq!(store.checkpoint, None);
+    store.disk.checkpoint(b"one".to_vec());
+    store.disk.checkpoint(b"two".to_vec());
+    store.close();
+    let files = files.after_power_cut(3);
+    let store = open(&files);
+    assert_eq!(store.checkpoint.as_deref(), Some(&b"two"[..]));
+    store.end(End::All).unwrap();
+    store.disk.checkpoint(vec![1; 2000]);
+    store.close();
+    assert_eq!(open(&files).checkpoint, None);
+}
+
+#[test]
+fn a_checkpoint_is_written_when_it_is_due() {
+    let files = FaultyFiles::new();
+    let store = open(&files);
+    store.disk.checkpoint(b"one".to_vec());
+    until(|| open(&files.after_power_cut(3)).checkpoint.is_some());
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_costs_no_response() {
+    for failure in [Failure::NoSpace, Failure::Io] {
+        let files = FaultyFiles::new();
+        let store = open(&files);
+        store.store(record("/a", 1, b"body"));
+        files.fail(Fault {
+            operation: Operation::Write,
+            nth: 0,
+            times: 1,
+            failure,
+        });
+        store.disk.checkpoint(b"one".to_vec());
+        until(|| open(&files.after_kill()).checkpoint.is_some());
+        assert_eq!(store.find("/a"), Some((1, b"body".to_vec())));
+    }
 }
 
 #[test]

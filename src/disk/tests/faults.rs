@@ -6,7 +6,7 @@ use tempfile::tempdir;
 
 use super::{
     MIB, TestRecord, TestStore, address, bytes, limits, open, open_with, parse_rule, record,
-    runtime, timing, try_open, until,
+    timing, try_open, until,
 };
 use crate::disk::{
     Disk, DiskUnavailable, End, NotDurable, OpenError, RuleAction, StoredBody,
@@ -53,6 +53,8 @@ struct Done {
     ended: BTreeSet<u64>,
     /// Responses that were written before the last answered end, and have not ended.
     written: BTreeSet<u64>,
+    /// The responses that were to end before each checkpoint.
+    checkpoints: Vec<Vec<u64>>,
 }
 
 /// Stores and ends responses `/0` to `/29`, whose ids are their numbers, and replaces some.
@@ -61,18 +63,17 @@ fn script(files: &Arc<FaultyFiles>) -> Done {
     let Ok(opened) = try_open(files, limits(64 * MIB), timing()) else {
         return done;
     };
-    let store = TestStore {
-        runtime: runtime(),
-        disk: opened.disk,
-        opened_run: opened.run,
-        notes: opened.notes,
-        are_notes_lost: opened.are_notes_lost,
-    };
+    let store = TestStore::of(opened);
     let mut put = BTreeSet::new();
     let mut end = |end: End, ids: &[u64], put: &mut BTreeSet<u64>| {
         store.settle();
         put.retain(|id| !ids.contains(id));
-        if store.end(end).is_ok() && !files.has_stopped() {
+        let ending = store.disk.end(vec![end]);
+        store
+            .disk
+            .checkpoint(vec![u8::try_from(done.checkpoints.len() + 1).unwrap()]);
+        done.checkpoints.push(ids.to_vec());
+        if store.runtime.block_on(ending.durable).is_ok() && !files.has_stopped() {
             done.ended.extend(ids);
             done.written = put.clone();
         } else {
@@ -104,12 +105,16 @@ fn script(files: &Arc<FaultyFiles>) -> Done {
 
 fn check(files: &Arc<FaultyFiles>, done: &Done, is_all_there: bool, context: &str) {
     let store = open(files);
+    let checkpoint = store.checkpoint.as_deref().map_or(0, |bytes| bytes[0]);
     let mut seen = BTreeSet::new();
     for number in 0..30 {
         seen.extend(found_ids(&store, &format!("/{number}")));
     }
     let back: Vec<_> = seen.intersection(&done.ended).collect();
     assert!(back.is_empty(), "{context}: {back:?} came back");
+    let covered = &done.checkpoints[..checkpoint.into()];
+    let early = covered.iter().flatten().find(|id| seen.contains(id));
+    assert_eq!(early, None, "{context}: checkpoint {checkpoint}");
     if is_all_there {
         let lost: Vec<_> = done.written.difference(&seen).collect();
         assert!(lost.is_empty(), "{context}: {lost:?} are lost");

@@ -143,6 +143,7 @@ fn bytes(seed: u64, len: usize) -> Vec<u8> {
 fn timing() -> DiskTiming {
     DiskTiming {
         flush: Duration::from_millis(5),
+        checkpoint: Duration::from_millis(5),
         retry: Duration::from_millis(20),
         end: Duration::from_secs(20),
         read: Duration::from_secs(20),
@@ -165,6 +166,7 @@ struct TestStore {
     opened_run: u32,
     notes: Vec<Vec<u8>>,
     are_notes_lost: bool,
+    checkpoint: Option<Vec<u8>>,
 }
 
 fn runtime() -> Runtime {
@@ -203,6 +205,7 @@ impl TestStore {
             opened_run: opened.run,
             notes: opened.notes,
             are_notes_lost: opened.are_notes_lost,
+            checkpoint: opened.checkpoint,
         }
     }
 

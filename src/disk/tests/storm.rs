@@ -260,13 +260,7 @@ impl Storm {
 
 fn store(files: &Arc<FaultyFiles>, limits: DiskLimits) -> std::io::Result<TestStore> {
     let opened = try_open(files, limits, timing())?;
-    Ok(TestStore {
-        runtime: super::runtime(),
-        disk: opened.disk,
-        opened_run: opened.run,
-        notes: opened.notes,
-        are_notes_lost: opened.are_notes_lost,
-    })
+    Ok(TestStore::of(opened))
 }
 
 fn run(seeds: std::ops::Range<u64>, steps: u32, max_bytes: u64) {

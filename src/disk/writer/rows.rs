@@ -43,6 +43,14 @@ pub(super) struct PendingRows {
     bytes: usize,
     /// When they are written at the latest.
     due: Option<Instant>,
+    /// It is written after the rows. `None` if the last one is written.
+    checkpoint: Option<PendingCheckpoint>,
+}
+
+/// A checkpoint that is not written yet.
+struct PendingCheckpoint {
+    bytes: Vec<u8>,
+    due: Instant,
 }
 
 /// What has become of pending rows.
@@ -92,6 +100,14 @@ impl PendingRow {
     }
 }
 
+impl PendingCheckpoint {
+    fn row(&self) -> EndedRow<'_> {
+        EndedRow::Checkpoint {
+            checkpoint: &self.bytes,
+        }
+    }
+}
+
 impl PendingRows {
     /// Adds a row. `newest_seq` is the number of the newest record.
     pub(super) fn push(&mut self, row: PendingRow, due: Instant, newest_seq: u64) {
@@ -111,11 +127,22 @@ impl PendingRows {
         self.bytes = self.rows.iter().map(PendingRow::bytes).sum();
     }
 
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.due
+    /// Replaces the checkpoint. It is written with the next rows, or alone when it is due.
+    pub(super) fn set_checkpoint(&mut self, bytes: Vec<u8>, due: Instant) {
+        let due = match &self.checkpoint {
+            Some(before) => before.due,
+            None => due,
+        };
+        self.checkpoint = Some(PendingCheckpoint { bytes, due });
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(super) fn due(&self) -> Option<Instant> {
+        let checkpoint = self.checkpoint.as_ref().map(|checkpoint| checkpoint.due);
+        [self.due, checkpoint].into_iter().flatten().min()
+    }
+
+    /// True if nothing that has ended waits.
+    fn is_empty(&self) -> bool {
         self.rows.is_empty() && self.all.is_none()
     }
 }
@@ -124,6 +151,7 @@ impl DiskWriter {
     /// Writes what has ended and is not written down yet, and makes it durable. Its rules are in force then.
     pub(super) fn write_pending(&mut self) -> PendingWritten {
         if self.pending.is_empty() {
+            self.write_checkpoint();
             self.all_written();
             return PendingWritten::Written;
         }
@@ -155,8 +183,29 @@ impl DiskWriter {
     }
 
     fn append_rows(&mut self) -> Result<Vec<RuleId>, AppendError> {
-        let rows: Vec<_> = self.pending.rows.iter().map(PendingRow::as_row).collect();
+        let rows = self.pending.rows.iter().map(PendingRow::as_row);
+        let checkpoint = self.pending.checkpoint.as_ref().map(PendingCheckpoint::row);
+        // It is the last one: a restart that finds it finds all before it.
+        let rows: Vec<_> = rows.chain(checkpoint).collect();
         self.log.append(&rows)
+    }
+
+    /// Writes the checkpoint alone. If that fails, the one before it stays, and it is tried again later.
+    fn write_checkpoint(&mut self) {
+        let Some(checkpoint) = &self.pending.checkpoint else {
+            return;
+        };
+        let kept = self.shared.keep_directory().map_err(AppendError::from);
+        match kept.and_then(|()| self.log.append(&[checkpoint.row()])) {
+            Ok(_) => self.pending.checkpoint = None,
+            Err(error) => {
+                log::debug!("the checkpoint of the store cannot be written: {error}");
+                let due = Instant::now() + self.shared.timing.retry;
+                if let Some(checkpoint) = &mut self.pending.checkpoint {
+                    checkpoint.due = due;
+                }
+            }
+        }
     }
 
     /// The disk is full: an end of everything has its place set aside.
@@ -165,7 +214,10 @@ impl DiskWriter {
         match self.log.append_all(seq) {
             Ok(()) => {
                 log::warn!("no space is left to note what has ended: the store on disk is cleared");
-                self.pending = PendingRows::default();
+                self.pending = PendingRows {
+                    checkpoint: self.pending.checkpoint.take(),
+                    ..PendingRows::default()
+                };
                 self.clear(seq);
                 self.all_written();
                 PendingWritten::Everything

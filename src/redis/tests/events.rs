@@ -3,7 +3,9 @@
 use bytes::Bytes;
 
 use super::{Instance, RedisServer, next, settings, timing, until};
-use crate::redis::{NotPublished, OwnTiers, Redis, RedisMessageKind, Stamp, settings::RedisTiming};
+use crate::redis::{
+    NotPublished, OwnTiers, Redis, RedisMessageKind, RedisSettings, Stamp, settings::RedisTiming,
+};
 
 #[tokio::test]
 #[ignore = "needs redis-server: cargo test -- --include-ignored"]
@@ -251,4 +253,42 @@ async fn a_stream_that_has_gone_back_is_another_one() {
     .await;
     one.is_ready().await;
     assert_eq!(one.beginnings(), [false, false]);
+}
+
+/// Starts an instance whose own tiers have applied everything up to `applied`. Returns whether it goes on from there.
+async fn goes_on_from(mut settings: RedisSettings, applied: Stamp) -> bool {
+    settings.own_tiers = OwnTiers::Earlier(Some(applied));
+    let instance = Instance::open(settings, timing());
+    instance.is_ready().await;
+    instance.beginnings() == [true]
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
+async fn own_tiers_that_have_applied_more_than_the_stream_has_are_emptied() {
+    let server = RedisServer::start();
+    let one = Instance::ready(&server, "1").await;
+    let last = one.publish("event").await;
+    let later = Stamp {
+        position: last.position + 1,
+        ..last
+    };
+    let settings = settings(&server.url(), "2");
+    assert!(goes_on_from(settings.clone(), last).await);
+    assert!(!goes_on_from(settings, later).await);
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
+async fn own_tiers_of_an_earlier_run_are_emptied_if_restarts_of_redis_are_not_noticed() {
+    let server = RedisServer::start();
+    let one = Instance::ready(&server, "1").await;
+    let last = one.publish("event").await;
+    server.command(&[
+        "ACL", "SETUSER", "proxy", "on", ">secret", "~*", "&*", "+@all", "-info",
+    ]);
+    let mut settings = settings(&server.url(), "2");
+    settings.url.user = Some("proxy".into());
+    settings.url.password = Some("secret".into());
+    assert!(!goes_on_from(settings, last).await);
 }

@@ -12,7 +12,7 @@ use std::{
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::AsyncWrite as _;
 
-use super::{super::client_stream::ClientStream, buffers::SpareBuffers};
+use crate::server::{buffers::SpareBuffers, client_stream::ClientStream};
 
 /// A smaller piece is copied behind what precedes it, in bytes: that costs less than a piece of its own.
 const MIN_PIECE_BYTES: usize = 4 * 1024;
@@ -28,6 +28,8 @@ pub(super) struct Output {
     pieces: VecDeque<Bytes>,
     /// The length of `pieces` in bytes.
     piece_bytes: usize,
+    /// The stream holds bytes that were written: they have to be flushed.
+    is_unflushed: bool,
 }
 
 impl Output {
@@ -38,10 +40,16 @@ impl Output {
             first: BytesMut::new(),
             pieces: VecDeque::new(),
             piece_bytes: 0,
+            is_unflushed: false,
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
+        !self.is_unflushed && self.is_written()
+    }
+
+    /// True if the stream has taken everything.
+    fn is_written(&self) -> bool {
         self.first.is_empty() && self.pieces.is_empty()
     }
 
@@ -78,15 +86,20 @@ impl Output {
         self.pieces.push_back(bytes);
     }
 
-    /// Writes as much as one write takes. Returns how much that was.
+    /// Writes as much as one write takes, or flushes if everything was written.
     pub(super) fn poll_write(
         &mut self,
         context: &mut Context<'_>,
         stream: &mut ClientStream,
-    ) -> Poll<io::Result<usize>> {
-        let stream = Pin::new(stream);
+    ) -> Poll<io::Result<()>> {
+        let mut pinned = Pin::new(&mut *stream);
+        if self.is_written() {
+            ready!(pinned.poll_flush(context))?;
+            self.is_unflushed = false;
+            return Poll::Ready(Ok(()));
+        }
         let written = match self.pieces.is_empty() {
-            true => ready!(stream.poll_write(context, &self.first))?,
+            true => ready!(pinned.as_mut().poll_write(context, &self.first))?,
             false => {
                 let mut slices = [IoSlice::new(&[]); MAX_PIECES];
                 let first = (!self.first.is_empty()).then_some(&self.first[..]);
@@ -98,14 +111,15 @@ impl Output {
                     *slice = IoSlice::new(piece);
                     count += 1;
                 }
-                ready!(stream.poll_write_vectored(context, &slices[..count]))?
+                ready!(pinned.poll_write_vectored(context, &slices[..count]))?
             }
         };
         if written == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
         self.advance(written);
-        Poll::Ready(Ok(written))
+        self.is_unflushed = stream.holds_written();
+        Poll::Ready(Ok(()))
     }
 
     fn advance(&mut self, mut written: usize) {

@@ -44,7 +44,7 @@ fn with_workers<M, S, F>(
     test: impl FnOnce() + Send + 'static,
 ) where
     M: Future<Output = io::Result<S>>,
-    S: Fn(actix_rt::net::TcpStream, SocketAddr) -> F + 'static,
+    S: Fn(Accepted) -> F + 'static,
     F: Future + 'static,
 {
     actix_rt::System::new().block_on(async {
@@ -60,15 +60,25 @@ fn connections_of_all_listeners_are_accepted() {
     let [(one, at_one), (two, at_two)] = [listener(), listener()];
     let make = || async {
         Ok(
-            |mut stream: actix_rt::net::TcpStream, peer: SocketAddr| async move {
+            |Accepted {
+                 mut stream,
+                 peer,
+                 listener,
+             }: Accepted| async move {
                 assert_eq!(stream.peer_addr().unwrap(), peer);
-                stream.write_all(b"a").await
+                stream.write_all(&[b'a', b"01"[listener]]).await
             },
         )
     };
     with_workers((1, 10), &[one, two], make, move || {
-        for address in [at_one, at_two, at_two, at_one] {
-            assert_eq!(byte(&connect(address)), b'a');
+        for (address, listener) in [
+            (at_one, b'0'),
+            (at_two, b'1'),
+            (at_two, b'1'),
+            (at_one, b'0'),
+        ] {
+            let client = connect(address);
+            assert_eq!([byte(&client), byte(&client)], [b'a', listener]);
         }
     });
 }
@@ -82,7 +92,7 @@ fn clients_beyond_the_limit_wait_until_others_leave() {
         let most = Arc::clone(&most);
         move || {
             let (served, most) = (Arc::clone(&served), Arc::clone(&most));
-            let serve = move |mut stream: actix_rt::net::TcpStream, _| {
+            let serve = move |Accepted { mut stream, .. }: Accepted| {
                 let (served, most) = (Arc::clone(&served), Arc::clone(&most));
                 async move {
                     most.fetch_max(served.fetch_add(1, SeqCst) + 1, SeqCst);
@@ -117,7 +127,7 @@ fn connections_that_stay_are_spread_over_the_workers() {
     let numbers = Arc::new(AtomicUsize::new(0));
     let make = move || {
         let number = u8::try_from(numbers.fetch_add(1, SeqCst)).unwrap();
-        let serve = move |mut stream: actix_rt::net::TcpStream, _| async move {
+        let serve = move |Accepted { mut stream, .. }: Accepted| async move {
             stream.write_all(&[number]).await.unwrap();
             stream.read_u8().await.unwrap_err();
         };
@@ -135,7 +145,7 @@ fn connections_that_stay_are_spread_over_the_workers() {
 fn a_panic_while_a_client_is_served_ends_its_connection_alone() {
     let (listener, address) = listener();
     let make = || async {
-        Ok(|mut stream: actix_rt::net::TcpStream, _| async move {
+        Ok(|Accepted { mut stream, .. }: Accepted| async move {
             assert_eq!(stream.read_u8().await.unwrap(), b'a');
             stream.write_all(b"b").await.unwrap();
         })
@@ -162,7 +172,7 @@ fn connections_that_wait_when_the_server_stops_are_served() {
         let blocked = Arc::clone(&blocked);
         move || {
             let blocked = Arc::clone(&blocked);
-            let serve = move |mut stream: actix_rt::net::TcpStream, _| {
+            let serve = move |Accepted { mut stream, .. }: Accepted| {
                 let blocked = Arc::clone(&blocked);
                 async move {
                     if stream.read_u8().await.unwrap() == b'b' {
@@ -201,7 +211,7 @@ fn connections_that_wait_when_the_server_stops_are_served() {
 #[test]
 fn a_worker_that_cannot_be_made_is_an_error_of_the_start() {
     let (listener, _) = listener();
-    let serve = |_: actix_rt::net::TcpStream, _: SocketAddr| async {};
+    let serve = |_: Accepted| async {};
     actix_rt::System::new().block_on(async {
         let made = AtomicUsize::new(0);
         let made = Arc::new(made);
@@ -225,7 +235,7 @@ fn a_worker_that_cannot_be_made_is_an_error_of_the_start() {
 #[test]
 fn a_worker_that_ends_unasked_is_noticed() {
     let (listener, _) = listener();
-    let serve = |_: actix_rt::net::TcpStream, _: SocketAddr| async {};
+    let serve = |_: Accepted| async {};
     actix_rt::System::new().block_on(async {
         let make = move || async move { Ok(serve) };
         let mut workers = Workers::start((2, 10), &[listener], StopSignal::new(), make).unwrap();

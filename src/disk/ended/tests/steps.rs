@@ -33,6 +33,8 @@ pub(super) enum Change {
     Sequences(Vec<u64>),
     Rule(u64, RuleAction, Vec<u8>),
     Note(Vec<u8>),
+    /// It covers all changes with smaller numbers.
+    Checkpoint([u8; 8]),
 }
 
 impl Change {
@@ -53,6 +55,7 @@ impl Change {
                 rule,
             },
             Self::Note(note) => EndedRow::Note { note },
+            Self::Checkpoint(checkpoint) => EndedRow::Checkpoint { checkpoint },
         }
     }
 }
@@ -96,7 +99,7 @@ pub(super) fn steps(mut seed: u64, count: u64) -> Vec<Step> {
 
 pub(super) fn change(seed: &mut u64, seq: u64) -> Change {
     let resource = random(seed) % RESOURCES;
-    match random(seed) % 10 {
+    match random(seed) % 11 {
         0..4 => Change::Resources(seq, vec![resource]),
         4 => Change::Resources(seq, (100..140).chain([resource]).collect()),
         5 | 6 => {
@@ -116,7 +119,8 @@ pub(super) fn change(seed: &mut u64, seq: u64) -> Change {
             let rule = vec![b'r'; usize::try_from(random(seed) % 700).unwrap()];
             Change::Rule(seq, action, rule)
         }
-        _ => Change::Note(seq.to_le_bytes().to_vec()),
+        9 => Change::Note(seq.to_le_bytes().to_vec()),
+        _ => Change::Checkpoint(seq.to_le_bytes()),
     }
 }
 
@@ -198,7 +202,7 @@ pub(super) fn last_seq(change: &Change) -> u64 {
     match change {
         Change::Resources(seq, _) | Change::Address(seq, _) | Change::Rule(seq, _, _) => *seq,
         Change::Sequences(sequences) => sequences.iter().copied().max().unwrap(),
-        Change::Note(_) => 0,
+        Change::Note(_) | Change::Checkpoint(_) => 0,
     }
 }
 
@@ -221,12 +225,24 @@ pub(super) fn check(known: &Known, before: &EndedBefore, is_same: bool) {
         // The segments have ended as a whole.
         let is_first = known.answered.is_empty() && known.answered_all == 0;
         assert!(before.was_lost || is_first);
+        assert_eq!(before.checkpoint, None);
         return;
     }
     assert!(!before.was_lost);
     let all = known.answered_all;
-    for change in &known.answered {
-        if last_seq(change) < known.oldest && !matches!(change, Change::Note(_)) {
+    let checkpoint = before.checkpoint.as_deref();
+    let checkpoint = checkpoint.map_or(0, |bytes| u64::from_le_bytes(bytes.try_into().unwrap()));
+    // The changes of its group can come after it. Their numbers are at most 4 below its own.
+    let before_it = 1..checkpoint.saturating_sub(4);
+    let covered = |change: &&Change| before_it.contains(&last_seq(change));
+    for change in known
+        .answered
+        .iter()
+        .chain(known.tried.iter().filter(covered))
+    {
+        if last_seq(change) < known.oldest
+            && !matches!(change, Change::Note(_) | Change::Checkpoint(_))
+        {
             continue;
         }
         let set = &before.set;
@@ -252,6 +268,9 @@ pub(super) fn check(known: &Known, before: &EndedBefore, is_same: bool) {
                 assert!(is_logged || *seq <= all, "{change:?}");
             }
             Change::Note(note) => assert!(before.notes.contains(note), "{change:?}"),
+            Change::Checkpoint(bytes) => {
+                assert!(u64::from_le_bytes(*bytes) <= checkpoint, "{change:?}");
+            }
         }
     }
     assert!(before.set.ends(999, 9, all) || all == 0 || all < known.oldest);

@@ -1,0 +1,177 @@
+//! TLS handshakes with clients.
+//!
+//! One costs a hundred times as much as a hit. So a worker computes a few of them at most before it looks at its other
+//! connections again, and holds the state of a limited number. Those beyond wait in the order in which they came.
+
+use std::{
+    future::{Future, poll_fn},
+    io,
+    net::IpAddr,
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
+
+use rustls::{AlertDescription, Error, server::Acceptor};
+use tokio::{
+    net::TcpStream,
+    sync::{Semaphore, SemaphorePermit},
+    task::yield_now,
+    time::timeout,
+};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+
+use crate::tls::ServerTls;
+
+/// Most handshakes of a worker that have begun. The first message of a client may have 64 KiB.
+const MAX_BEGUN: usize = 512;
+/// Most handshakes that a worker computes in a row.
+const MAX_IN_A_ROW: usize = 4;
+/// How many bytes a connection holds that are encrypted and not sent.
+const MAX_HELD_BYTES: usize = 64 * 1024;
+/// RFC 8446, 5.1: the first byte of a record with a handshake message.
+const HANDSHAKE_RECORD: u8 = 0x16;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HandshakeError {
+    #[error("the client closed the connection")]
+    Ended,
+    #[error("it took too long")]
+    Late,
+    #[error("the proxy stops")]
+    Stopping,
+    #[error("the client does not accept the certificate ({0:?})")]
+    CertificateRefused(AlertDescription),
+    #[error("client and proxy have no version, cipher or protocol of TLS in common: {0}")]
+    NothingInCommon(Error),
+    #[error("{0}")]
+    Invalid(io::Error),
+}
+
+impl From<io::Error> for HandshakeError {
+    fn from(error: io::Error) -> Self {
+        let tls = error.get_ref().and_then(|it| it.downcast_ref::<Error>());
+        match tls {
+            Some(Error::AlertReceived(alert)) if is_about_certificate(*alert) => {
+                Self::CertificateRefused(*alert)
+            }
+            Some(tls @ (Error::PeerIncompatible(_) | Error::NoApplicationProtocol)) => {
+                Self::NothingInCommon(tls.clone())
+            }
+            Some(_) => Self::Invalid(error),
+            None => Self::Ended,
+        }
+    }
+}
+
+impl HandshakeError {
+    /// Logs it. Port scans and health checks fail all the time, so that is worth nothing but a line for those who look.
+    pub(super) fn log(&self, client: IpAddr) {
+        match self {
+            Self::Ended | Self::Stopping | Self::Invalid(_) => {
+                log::debug!("no TLS connection with {client}: {self}");
+            }
+            Self::Late | Self::CertificateRefused(_) | Self::NothingInCommon(_) => {
+                log::info!("no TLS connection with {client}: {self}");
+            }
+        }
+    }
+}
+
+fn is_about_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+    )
+}
+
+/// A connection to a port for TLS.
+pub(super) enum Greeted {
+    /// The handshake is complete.
+    Tls(Box<TlsStream<TcpStream>>),
+    /// The client speaks something else. Nothing was read.
+    Other(TcpStream),
+}
+
+/// The handshakes of one worker.
+pub(super) struct Handshakes {
+    tls: ServerTls,
+    /// For the first byte, until a handshake may begin, and for the handshake.
+    limit: Duration,
+    begun: Semaphore,
+    turns: Semaphore,
+}
+
+impl Handshakes {
+    pub(super) fn new(tls: ServerTls, limit: Duration) -> Self {
+        Self {
+            tls,
+            limit,
+            begun: Semaphore::new(MAX_BEGUN),
+            turns: Semaphore::new(MAX_IN_A_ROW),
+        }
+    }
+
+    /// Performs the handshake on a new connection. `stopped` ends it.
+    ///
+    /// # Errors
+    /// It fails, or takes too long.
+    pub(super) async fn greet(
+        &self,
+        tcp: TcpStream,
+        stopped: impl Future<Output = ()>,
+    ) -> Result<Greeted, HandshakeError> {
+        tokio::select! {
+            greeted = self.perform(tcp) => greeted,
+            () = stopped => Err(HandshakeError::Stopping),
+        }
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, HandshakeError> {
+        let done = timeout(self.limit, work).await;
+        done.map_err(|_| HandshakeError::Late)
+    }
+
+    async fn perform(&self, tcp: TcpStream) -> Result<Greeted, HandshakeError> {
+        let mut first = [0];
+        if self.in_time(tcp.peek(&mut first)).await?? == 0 {
+            return Err(HandshakeError::Ended);
+        }
+        if first != [HANDSHAKE_RECORD] {
+            return Ok(Greeted::Other(tcp));
+        }
+        // A client that has sent nothing takes no place.
+        let _place = self.in_time(permit(&self.begun)).await?;
+        let tls = self.in_time(self.shake_hands(tcp)).await??;
+        Ok(Greeted::Tls(Box::new(tls)))
+    }
+
+    async fn shake_hands(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let start = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
+        let turn = permit(&self.turns).await;
+        // This signs, and the first poll sends the result.
+        let accept = start.into_stream_with(self.tls.server_config(), |tls| {
+            tls.set_buffer_limit(Some(MAX_HELD_BYTES));
+        });
+        let mut accept = pin!(accept);
+        let first = poll_fn(|context| Poll::Ready(accept.as_mut().poll(context))).await;
+        // The poll of this thread finds what other connections have to do.
+        yield_now().await;
+        drop(turn);
+        match first {
+            Poll::Ready(done) => done,
+            Poll::Pending => accept.await,
+        }
+    }
+}
+
+/// The next permit; `None` is none at all, for the semaphore is never closed.
+async fn permit(semaphore: &Semaphore) -> Option<SemaphorePermit<'_>> {
+    semaphore.acquire().await.ok()
+}

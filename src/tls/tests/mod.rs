@@ -1,0 +1,4 @@
+mod choosing;
+mod fixture;
+mod reading;
+mod sessions;

@@ -1,0 +1,91 @@
+//! A proxy that uses a Redis server.
+
+use rustix::process::Signal;
+
+use super::server::RedisServer;
+use crate::{
+    instance::{Home, Instance},
+    origin::Origin,
+    waiting::until,
+};
+
+/// A proxy with its home.
+pub(super) struct Node {
+    pub(super) home: Home,
+    pub(super) proxy: Instance,
+    origin: String,
+    args: Vec<String>,
+}
+
+impl Node {
+    /// Starts a proxy that uses `redis`, and waits until it does.
+    pub(super) fn start(origin: &Origin, redis: &RedisServer, args: &[&str]) -> Self {
+        let url = redis.url();
+        let args: Vec<&str> = ["--redis", &url].iter().chain(args).copied().collect();
+        let home = Home::new();
+        let proxy = home.start(&origin.url(), &args);
+        let node = Self {
+            home,
+            proxy,
+            origin: origin.url(),
+            args: args.into_iter().map(str::to_owned).collect(),
+        };
+        node.wait_until_used();
+        node
+    }
+
+    /// Stops the proxy as a service manager does.
+    pub(super) fn stop(&mut self) {
+        self.proxy.signal(Signal::TERM);
+        assert!(self.proxy.wait().success(), "{}", self.proxy.log());
+    }
+
+    /// Kills the proxy, so that it cannot clean up.
+    pub(super) fn kill(&mut self) {
+        self.proxy.signal(Signal::KILL);
+        self.proxy.wait();
+    }
+
+    /// Starts it again in its home, and waits until it uses Redis.
+    pub(super) fn start_again(&mut self) {
+        let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
+        self.proxy = self.home.start(&self.origin, &args);
+        self.wait_until_used();
+    }
+
+    fn stats(&self) -> serde_json::Value {
+        self.home.run_json(&["stats", "--json"])
+    }
+
+    pub(super) fn shared_stats(&self) -> serde_json::Value {
+        self.stats()["shared"].clone()
+    }
+
+    pub(super) fn wait_until_used(&self) {
+        until("Redis is in use", || {
+            self.shared_stats()["bypassed"].is_null()
+        });
+    }
+
+    /// Runs a command until it holds at all instances: it may not while Redis is younger than the lease.
+    pub(super) fn run_everywhere(&self, args: &[&str]) {
+        until("it holds at all instances", || {
+            self.home.run(args).code == Some(0)
+        });
+    }
+
+    /// Waits until all that is stored is in Redis.
+    pub(super) fn settle(&self, written: u64) {
+        until("everything is in Redis", || {
+            self.shared_stats()["written"] == written
+        });
+    }
+
+    /// Waits until so many responses are on disk.
+    pub(super) fn settle_on_disk(&self, responses: u64) {
+        until("everything is on disk", || {
+            let disk = self.stats()["disk"].clone();
+            disk["responses"] == responses && disk["waiting_bytes"] == 0
+        });
+    }
+}

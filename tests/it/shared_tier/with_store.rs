@@ -1,0 +1,119 @@
+//! `--store` and `--redis`: what was ended elsewhere while a proxy did not run does not come back from its disk.
+
+use super::{counting, node::Node, server::RedisServer};
+use crate::{client::Client, origin::Origin};
+
+/// Arguments with which responses come from the store or the origin alone.
+const STORE: [&str; 6] = [
+    "--redis-lease",
+    "2s",
+    "--store",
+    "cache",
+    "--disk-reserve",
+    "0",
+];
+
+/// A proxy with a store, and one without. Neither shares what it stores, for it has more than a byte; both share what ends
+/// it.
+fn with_and_without_store(origin: &Origin, redis: &RedisServer) -> (Node, Node) {
+    let unshared = ["--redis-max-object", "1"];
+    let one = Node::start(origin, redis, &[&STORE[..], &unshared].concat());
+    let other = Node::start(origin, redis, &[&STORE[..2], &unshared].concat());
+    (one, other)
+}
+
+/// Fetches these paths at the proxy, and waits until they are on disk.
+fn store(node: &Node, paths: &[&str]) {
+    for path in paths {
+        node.proxy
+            .get(path)
+            .expect(200, "MISS", &format!("GET {path} #0"));
+    }
+    node.settle_on_disk(paths.len() as u64);
+}
+
+#[test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
+fn what_was_ended_elsewhere_while_a_proxy_was_stopped_is_gone_and_the_rest_is_on_disk() {
+    let origin = counting();
+    let redis = RedisServer::start();
+    let (mut one, other) = with_and_without_store(&origin, &redis);
+    store(&one, &["/kept", "/purged", "/changed", "/expired/a"]);
+    one.stop();
+    let mut client = Client::connect(other.proxy.port);
+    client.send("POST /changed HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx");
+    assert_eq!(client.answer().status(), 200);
+    other.run_everywhere(&["purge", "--soft", "/expired/*"]);
+    other.run_everywhere(&["purge", "/purged"]);
+    one.start_again();
+    one.proxy.get("/kept").expect(200, "HIT", "GET /kept #0");
+    for path in ["/purged", "/changed", "/expired/a"] {
+        let answer = one.proxy.get(path);
+        assert_ne!(answer.text(), format!("GET {path} #0"));
+        assert_ne!(answer.x_cache(), "HIT", "{path}");
+    }
+    one.settle_on_disk(4);
+    one.stop();
+    other.run_everywhere(&["--clear-cache"]);
+    one.start_again();
+    one.proxy.get("/kept").expect(200, "MISS", "GET /kept #1");
+}
+
+#[test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
+fn a_store_keeps_what_was_stored_after_what_its_proxy_has_ended_itself() {
+    let origin = counting();
+    let redis = RedisServer::start();
+    let (mut one, _other) = with_and_without_store(&origin, &redis);
+    one.run_everywhere(&["--clear-cache"]);
+    store(&one, &["/a"]);
+    for _ in 0..2 {
+        one.stop();
+        one.start_again();
+        one.proxy.get("/a").expect(200, "HIT", "GET /a #0");
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
+fn a_store_is_emptied_if_redis_does_not_know_all_that_was_ended() {
+    let origin = counting();
+    let mut redis = RedisServer::start();
+    let (mut one, other) = with_and_without_store(&origin, &redis);
+    store(&one, &["/a"]);
+    one.stop();
+    for path in ["/1", "/2", "/3"] {
+        other.run_everywhere(&["purge", path]);
+    }
+    let events = redis.keys("*:events").remove(0);
+    redis.command(&["XTRIM", &events, "MAXLEN", "1"]);
+    one.start_again();
+    one.proxy.get("/a").expect(200, "MISS", "GET /a #1");
+    one.settle_on_disk(1);
+    one.stop();
+    redis.kill();
+    redis.start_again();
+    one.start_again();
+    one.proxy.get("/a").expect(200, "MISS", "GET /a #2");
+}
+
+#[test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
+fn a_proxy_that_was_killed_keeps_its_store() {
+    let origin = counting();
+    let redis = RedisServer::start();
+    let (mut one, other) = with_and_without_store(&origin, &redis);
+    store(&one, &["/a", "/b", "/c"]);
+    // What was applied is noted on disk with the next end there.
+    for path in ["/b", "/c"] {
+        other.run_everywhere(&["purge", path]);
+    }
+    one.kill();
+    one.start_again();
+    one.proxy.get("/a").expect(200, "HIT", "GET /a #0");
+    for path in ["/b", "/c"] {
+        one.proxy
+            .get(path)
+            .expect(200, "MISS", &format!("GET {path} #1"));
+    }
+}

@@ -15,6 +15,8 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
+use crate::proxy::ClientScheme;
+
 /// A connection that a client has opened.
 #[derive(Debug)]
 pub(super) enum ClientStream {
@@ -30,6 +32,14 @@ impl ClientStream {
         match self {
             Self::Plain(tcp) => tcp,
             Self::Tls(tls) => tls.get_ref().0,
+        }
+    }
+
+    /// Whether it has TLS.
+    pub(super) fn scheme(&self) -> ClientScheme {
+        match self {
+            Self::Plain(_) => ClientScheme::Http,
+            Self::Tls(_) => ClientScheme::Https,
         }
     }
 

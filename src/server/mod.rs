@@ -9,6 +9,7 @@
 //! | `client_stream` | a client's connection beneath HTTP |
 //! | `listeners` | the sockets, for plain HTTP and for TLS |
 //! | `opening` | what precedes the first request of a connection: `gate` with `proxy_protocol`, `handshake` |
+//! | `redirect` | from plain HTTP to TLS |
 //! | `client_service` | what the connections of one worker share |
 //! | `http1`, `http2` | a connection and its requests |
 //! | `request_head`, `own_names` | the head of a request, and the names that are this proxy's |
@@ -35,6 +36,7 @@ mod listeners;
 mod opening;
 mod own_names;
 mod proxy_protocol;
+mod redirect;
 mod refused;
 mod request_head;
 mod stop_signal;
@@ -189,7 +191,7 @@ impl Server {
                 plain_listeners,
                 handshakes: server_tls
                     .clone()
-                    .map(|config| Handshakes::new(config, limits.handshake)),
+                    .map(|tls| Handshakes::new(tls, limits.handshake)),
                 plain_requests,
             });
             async move {
@@ -229,7 +231,8 @@ impl Server {
                             }
                         };
                         // In a box: most connections are not of HTTP/2, and the future is large.
-                        Box::pin(http2::serve(service, stream, peer, read)).await
+                        let scheme = stream.scheme();
+                        Box::pin(http2::serve(service, stream, (peer, scheme), read)).await
                     }
                 })
             }

@@ -1,4 +1,4 @@
-//! The response to a request whose head is refused.
+//! The response to a request that the application does not get: its head is refused, or it is redirected.
 
 use std::{
     io::Write as _,
@@ -14,7 +14,7 @@ use crate::{
     proxy::{RefusalEntry, RefusalLog},
 };
 
-/// The response to a head that is refused, without its status line.
+/// The response to a head that the application does not get, without its status line.
 pub(super) struct Refused {
     pub(super) status: StatusCode,
     /// The header lines, each with its end.
@@ -47,7 +47,7 @@ impl Refused {
         );
         let mut sentence = format!("{refusal}.\n");
         sentence[..1].make_ascii_uppercase();
-        let lines = lines(refusal.status(), sentence.len(), &entry);
+        let lines = lines((refusal.status(), sentence.len()), None, &entry);
         if head.trim_ascii_start().starts_with(b"HEAD ") {
             sentence.clear();
         }
@@ -58,9 +58,33 @@ impl Refused {
             entry,
         }
     }
+
+    /// Counts the redirect of the request with this head to `location`, and makes the response. `peer` has sent it.
+    pub(super) fn redirected(
+        refusals: &RefusalLog,
+        location: &str,
+        head: &[u8],
+        peer: SocketAddr,
+    ) -> Self {
+        let status = StatusCode::PERMANENT_REDIRECT;
+        let request = request_head::method_and_target(head);
+        let (method, target) = request.unwrap_or_default();
+        let entry = refusals.redirected(status, (&method, &target), Some(peer.ip()));
+        Self {
+            status,
+            lines: lines((status, 0), Some(location), &entry),
+            sentence: Bytes::new(),
+            entry,
+        }
+    }
 }
 
-fn lines(status: StatusCode, length: usize, entry: &RefusalEntry) -> Vec<u8> {
+fn lines(
+    (status, length): (StatusCode, usize),
+    location: Option<&str>,
+    entry: &RefusalEntry,
+) -> Vec<u8> {
+    let location = location.map_or_else(String::new, |url| format!("location: {url}\r\n"));
     let allow = match status {
         StatusCode::METHOD_NOT_ALLOWED => format!("allow: {FORWARDED_METHODS}\r\n"),
         _ => String::new(),
@@ -70,7 +94,7 @@ fn lines(status: StatusCode, length: usize, entry: &RefusalEntry) -> Vec<u8> {
     let _ = write!(
         lines,
         "content-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\n\
-         {allow}x-cache: MISS\r\ncache-status: caching-proxy\r\n"
+         {allow}{location}x-cache: MISS\r\ncache-status: caching-proxy\r\n"
     );
     entry.write_id(&mut lines);
     lines

@@ -35,11 +35,8 @@ use futures_util::future::LocalBoxFuture;
 pub(super) use self::received_body::ReceivedBody;
 use self::{departure::Departure, head::NextHead, output::Output};
 use super::{
-    client_service::ClientService,
-    client_stream::ClientStream,
-    deadline::Deadline,
-    opening::Admission,
-    request_head::{HTTP2_PREFACE_HEAD, HeadRefusal},
+    client_service::ClientService, client_stream::ClientStream, deadline::Deadline,
+    opening::Admission, request_head::HTTP2_PREFACE_HEAD,
 };
 use crate::proxy::Connection;
 
@@ -98,16 +95,16 @@ where
     B: MessageBody + 'static,
 {
     let connection = Http1 {
-        stream,
         peer,
         requests,
-        connection: Connection::default(),
+        connection: Connection::new(stream.scheme()),
         input,
         output: Output::new(Rc::clone(&service.buffers)),
         deadline: Deadline::after(service.limits.head),
         stopping: None,
         departure: Departure::default(),
         stall: None,
+        stream,
         service,
     };
     connection.run().await
@@ -143,7 +140,7 @@ where
             };
             is_first = false;
             if self.requests != Admission::Served {
-                self.refuse(HeadRefusal::HttpsOnly, &head).await?;
+                self.send_to_https(head).await?;
                 return Ok(Served::Ended);
             }
             let (request, fields) = match self.request(&head) {

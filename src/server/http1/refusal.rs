@@ -9,10 +9,13 @@ use std::{
 };
 
 use actix_rt::time::sleep;
+use bytes::Bytes;
 use tokio::io::AsyncWrite as _;
 
 use super::{Http1, head::HEAD_ROOM};
-use crate::server::{refused::Refused, request_head::HeadRefusal};
+use crate::server::{
+    opening::Admission, redirect::https_url, refused::Refused, request_head::HeadRefusal,
+};
 
 /// How long a connection stays open for a client that still sends after the last response. Data that arrives at a closed
 /// connection would reset it, and the client might lose the response.
@@ -20,8 +23,32 @@ const LINGER: Duration = Duration::from_secs(2);
 
 impl<S> Http1<S> {
     /// Refuses a head, and ends the connection. `head` is empty if it is not known.
-    pub(super) async fn refuse(mut self, refusal: HeadRefusal, head: &[u8]) -> io::Result<()> {
+    pub(super) async fn refuse(self, refusal: HeadRefusal, head: &[u8]) -> io::Result<()> {
         let refused = Refused::new(&self.service.refusals, refusal, head, self.peer);
+        self.end_with(refused).await
+    }
+
+    /// Redirects the request with this head to https, or refuses it where that is not possible, and ends the connection.
+    pub(super) async fn send_to_https(self, head: Bytes) -> io::Result<()> {
+        let Admission::Redirected { tls_port } = self.requests else {
+            return self.refuse(HeadRefusal::HttpsOnly, &head).await;
+        };
+        let request = match self.request(&head) {
+            Ok((request, _)) => request,
+            Err(refusal) => return self.refuse(refusal, &head).await,
+        };
+        let local_port = self.stream.local_addr().map_or(0, |address| address.port());
+        match https_url(&request, local_port, tls_port) {
+            None => self.refuse(HeadRefusal::HttpsOnly, &head).await,
+            Some(url) => {
+                let refusals = &self.service.refusals;
+                let redirected = Refused::redirected(refusals, &url, &head, self.peer);
+                self.end_with(redirected).await
+            }
+        }
+    }
+
+    async fn end_with(mut self, refused: Refused) -> io::Result<()> {
         let status = format!("HTTP/1.1 {}\r\n", refused.status);
         for part in [
             status.as_bytes(),

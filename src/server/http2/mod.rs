@@ -56,6 +56,7 @@ use self::{
     wire::Wire,
 };
 use super::{client_service::ClientService, deadline::Deadline};
+use crate::proxy::ClientScheme;
 
 /// Most requests of one client at a time.
 const MAX_STREAMS: u32 = 128;
@@ -85,7 +86,7 @@ const LINGER: Duration = Duration::from_secs(2);
 pub(super) async fn serve<S, B, T>(
     service: Rc<ClientService<S>>,
     stream: T,
-    peer: SocketAddr,
+    (peer, scheme): (SocketAddr, ClientScheme),
     read: BytesMut,
 ) -> io::Result<()>
 where
@@ -112,6 +113,7 @@ where
         context: Rc::new(StreamContext {
             service,
             peer,
+            scheme,
             credit: OutputCredit::default(),
             head: RefCell::default(),
             spare: RefCell::default(),

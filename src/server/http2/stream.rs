@@ -28,7 +28,7 @@ use super::{
     request_text, response_fields,
 };
 use crate::{
-    proxy::{Connection, RequestFraming},
+    proxy::{ClientScheme, Connection, RequestFraming},
     server::{
         client_service::ClientService,
         content::{ContentEnd, ContentProgress, ResponseFraming},
@@ -48,6 +48,7 @@ const MAX_SPARE: usize = 8;
 pub(super) struct StreamContext<S> {
     pub(super) service: Rc<ClientService<S>>,
     pub(super) peer: SocketAddr,
+    pub(super) scheme: ClientScheme,
     pub(super) credit: OutputCredit,
     /// Where the head of the next request is written.
     pub(super) head: RefCell<BytesMut>,
@@ -91,7 +92,8 @@ where
     S: Service<Request, Response = ServiceResponse<B>, Error = actix_web::Error>,
     B: MessageBody + 'static,
 {
-    let connection = context.spare.borrow_mut().pop().unwrap_or_default();
+    let connection = context.spare.borrow_mut().pop();
+    let connection = connection.unwrap_or_else(|| Connection::new(context.scheme));
     let lent = Lent {
         context: &context,
         connection,

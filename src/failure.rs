@@ -8,6 +8,7 @@ use caching_proxy::{
     disk::OpenError,
     origin::CaError,
     server::{StartError, TierError},
+    tls::TlsError,
 };
 
 use crate::commands;
@@ -19,16 +20,23 @@ pub(crate) enum Failure {
     Config(#[from] ConfigError),
     #[error("--origin-ca")]
     OriginCa(#[from] CaError),
-    #[error("{}", in_use(*.port, .holder.as_ref(), *.free))]
+    #[error("the certificate for HTTPS cannot be used")]
+    Certificate(#[from] TlsError),
+    #[error("{}", in_use((.flag, *.port), .holder.as_ref(), *.free))]
     PortInUse {
+        flag: &'static str,
         port: u16,
         holder: Option<Instance>,
         free: Option<u16>,
     },
     #[error(
-        "ports below 1024 need administrator rights, and port {port} is one of them; use another port: --port {free}"
+        "ports below 1024 need administrator rights, and port {port} is one of them; use another port: {flag} {free}"
     )]
-    PortReserved { port: u16, free: u16 },
+    PortReserved {
+        flag: &'static str,
+        port: u16,
+        free: u16,
+    },
     #[error(
         "{0} is not an address of this machine; use --bind 127.0.0.1, or --bind 0.0.0.0 for all its addresses"
     )]
@@ -134,7 +142,11 @@ impl Failure {
             Self::Store(OpenError::Io { .. } | OpenError::ReadOnly { .. }) => 1,
             Self::Store(_) => 2,
             Self::SharedTier(_) => 2,
-            Self::Config(_) | Self::OriginCa(_) | Self::Refused(_) | Self::UnknownTopic(_) => 2,
+            Self::Config(_)
+            | Self::OriginCa(_)
+            | Self::Certificate(_)
+            | Self::Refused(_)
+            | Self::UnknownTopic(_) => 2,
             Self::PortInUse { .. }
             | Self::PortReserved { .. }
             | Self::NoSuchAddress(_)
@@ -150,7 +162,7 @@ impl Failure {
     }
 }
 
-fn in_use(port: u16, holder: Option<&Instance>, free: Option<u16>) -> String {
+fn in_use((flag, port): (&str, u16), holder: Option<&Instance>, free: Option<u16>) -> String {
     let by = match holder {
         Some(Instance { origin, pid, .. }) => {
             format!("another caching-proxy for {origin} (process {pid})")
@@ -158,7 +170,7 @@ fn in_use(port: u16, holder: Option<&Instance>, free: Option<u16>) -> String {
         None => "another program".to_owned(),
     };
     match free {
-        Some(free) => format!("port {port} is in use by {by}; port {free} is free: --port {free}"),
-        None => format!("port {port} is in use by {by}; use another one with --port"),
+        Some(free) => format!("port {port} is in use by {by}; port {free} is free: {flag} {free}"),
+        None => format!("port {port} is in use by {by}; use another one with {flag}"),
     }
 }

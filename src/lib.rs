@@ -57,7 +57,8 @@
 //! # Three decisions
 //!
 //! - **actix-web** serves: its default service gets every request. `server/accept` accepts the connections in the threads
-//!   of the workers, and `server/http1` reads and writes them, in the place of actix-server and of actix-http's dispatcher.
+//!   of the workers, and `server/http1` and `server/http2` read and write them, in the place of actix-server and of
+//!   actix-http's dispatchers.
 //! - **awc** carries every request to the origin: its client, its request builder, its middleware. Its HTTP/1 transport
 //!   is replaced by ours through the hook that awc has for that. See [`origin`] for the reasons.
 //! - **The actor** owns every change of the cache. It alone writes the index of what is stored; workers read it without a
@@ -82,7 +83,7 @@
 //!
 //! # Where later work goes
 //!
-//! TLS and HTTP/2 towards clients: in [`server`], before the same default service.
+//! Another version of HTTP towards clients: in [`server`], before the same default service.
 
 pub mod admin;
 pub mod cache;

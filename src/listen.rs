@@ -21,11 +21,21 @@ const PORTS_TRIED: u16 = 20;
 /// How many ports are tried to find one that is free in both families.
 const PAIRS_TRIED: u32 = 20;
 
-/// Listens on `port` of all addresses that `bind` names; port 0 means any free port, the same for all. Where `localhost` has
+/// The flag of a port.
+pub(crate) const PORT: &str = "--port";
+/// The flag of the port for TLS beside it.
+pub(crate) const TLS_PORT: &str = "--tls-port";
+
+/// Listens on `port`, which `flag` names, of all addresses that `bind` names; port 0 means any free port, the same for all. Where `localhost` has
 /// no address in one family, that of the other is enough.
-pub(crate) fn bind_all(bind: BindAddress, port: u16) -> Result<Vec<TcpListener>, Failure> {
+pub(crate) fn bind_all(
+    bind: BindAddress,
+    (flag, port): (&'static str, u16),
+) -> Result<Vec<TcpListener>, Failure> {
     let [first, second] = bind.addresses()[..] else {
-        return Ok(vec![self::bind(SocketAddr::new(bind.first(), port))?]);
+        let address = SocketAddr::new(bind.first(), port);
+        let listener = listen(address).map_err(|source| failure(flag, address, source));
+        return Ok(vec![listener?]);
     };
     let mut tries_left = PAIRS_TRIED;
     loop {
@@ -34,7 +44,7 @@ pub(crate) fn bind_all(bind: BindAddress, port: u16) -> Result<Vec<TcpListener>,
         let one = match listen(address) {
             Ok(one) => Some(one),
             Err(error) if is_missing(&error) => None,
-            Err(error) => return Err(failure(address, error)),
+            Err(error) => return Err(failure(flag, address, error)),
         };
         let port_of_one = one.as_ref().map(TcpListener::local_addr).transpose();
         let got = port_of_one
@@ -46,7 +56,7 @@ pub(crate) fn bind_all(bind: BindAddress, port: u16) -> Result<Vec<TcpListener>,
             (Err(error), Some(one)) if is_missing(&error) => return Ok(vec![one]),
             (Err(error), Some(_))
                 if error.kind() == ErrorKind::AddrInUse && port == 0 && tries_left > 0 => {}
-            (Err(error), _) => return Err(failure(address, error)),
+            (Err(error), _) => return Err(failure(flag, address, error)),
         }
     }
 }
@@ -59,18 +69,20 @@ fn is_missing(error: &io::Error) -> bool {
 
 /// Listens on `address`; port 0 means any free port.
 pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-    listen(address).map_err(|source| failure(address, source))
+    listen(address).map_err(|source| failure(PORT, address, source))
 }
 
-fn failure(address: SocketAddr, source: io::Error) -> Failure {
+fn failure(flag: &'static str, address: SocketAddr, source: io::Error) -> Failure {
     let port = address.port();
     match source.kind() {
         ErrorKind::AddrInUse => Failure::PortInUse {
+            flag,
             port,
             holder: control::holder(address),
             free: free_port(address),
         },
         ErrorKind::PermissionDenied if port < FIRST_OPEN_PORT => Failure::PortReserved {
+            flag,
             port,
             free: port + 8000,
         },

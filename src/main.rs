@@ -79,5 +79,5 @@ fn serve(flags: Flags) -> Result<(), Failure> {
         config: Arc::new(config),
         hints: None,
     };
-    startup.serve(|| listen::bind_all(bind, port))
+    startup.serve(|| listen::bind_all(bind, (listen::PORT, port)))
 }

@@ -9,6 +9,7 @@ use std::{
 
 use actix_web::rt::System;
 use caching_proxy::{
+    clock,
     config::{BindAddress, Config, Flags, LoadConfig},
     control::{Control, ControlError, ControlSocket},
     dashboard::{Dashboard, MetricsListener, REQUEST_TIMEOUT},
@@ -16,13 +17,14 @@ use caching_proxy::{
     mask,
     observe::Saved,
     origin::{self, Destination, OriginError},
-    server::Server,
+    server::{Listeners, PlainRequests, Server},
+    tls::ServerTls,
 };
 use rustls::ClientConfig;
 
 use crate::{
     failure::Failure,
-    file_limit, logging,
+    file_limit, listen, logging,
     signals::{SignalAction, Signals},
     terminal::{print, say, start_queues},
 };
@@ -55,8 +57,13 @@ impl Startup {
         let tls = tls_for(&self.config)?;
         file_limit::raise();
         file_limit::check(self.config.workers)?;
+        let server_tls = match &self.config.tls {
+            Some(settings) => Some(ServerTls::load(settings, clock::now())?),
+            None => None,
+        };
         let listeners = listen()?;
         self.settle(&listeners)?;
+        let listeners = self.listeners(listeners, server_tls)?;
         // Before anything takes time: who finds the port finds the socket too, and a command waits until it is answered.
         let address = SocketAddr::new(self.config.bind.first(), self.config.port);
         let control = ControlSocket::open(address, self.config.origins.first().to_string());
@@ -92,6 +99,41 @@ impl Startup {
             self.flags.insert("bind", address.ip().to_string().into());
         }
         Ok(())
+    }
+
+    /// The sockets by what clients speak there: `listeners` are those of --port, and --tls-port may need others.
+    fn listeners(
+        &mut self,
+        listeners: Vec<TcpListener>,
+        server_tls: Option<ServerTls>,
+    ) -> Result<Listeners, Failure> {
+        let config = Arc::make_mut(&mut self.config);
+        let Some(settings) = &mut config.tls else {
+            return Ok(listeners.into());
+        };
+        let Some(port) = settings.port else {
+            return Ok(Listeners {
+                tls: listeners,
+                server_tls,
+                ..Listeners::default()
+            });
+        };
+        let tls = listen::bind_all(config.bind, (listen::TLS_PORT, port))?;
+        let address = tls.first().map(TcpListener::local_addr).transpose();
+        let address = address.map_err(Failure::Start)?;
+        let tls_port = address.map_or(port, |it| it.port());
+        settings.port = Some(tls_port);
+        self.flags.insert("tls-port", tls_port.to_string().into());
+        let plain_requests = match settings.redirect_http {
+            true => PlainRequests::Redirect { tls_port },
+            false => PlainRequests::Serve,
+        };
+        Ok(Listeners {
+            plain: listeners,
+            tls,
+            server_tls,
+            plain_requests,
+        })
     }
 }
 
@@ -139,7 +181,7 @@ fn reachable(control: Result<Control, ControlError>) -> Result<Option<Control>, 
 async fn run(
     startup: Startup,
     tls: Option<Arc<ClientConfig>>,
-    (listeners, control): (Vec<TcpListener>, Result<ControlSocket, ControlError>),
+    (listeners, control): (Listeners, Result<ControlSocket, ControlError>),
 ) -> Result<(), Failure> {
     let Startup {
         flags,
@@ -201,6 +243,13 @@ fn announce(config: &Config, dashboard: Option<&Dashboard>, hints: Option<&str>)
         config.origins.first(),
         config.in_short()
     );
+    if let Some(url) = config.local_tls_url() {
+        let plain = match config.serves_both_schemes() {
+            true => "requests without TLS are served as well",
+            false => "requests without TLS are redirected to it",
+        };
+        log::info!("listening on {url} too; {plain}");
+    }
     if config.offline {
         log::info!(
             "offline: no requests go to an origin; what is cached is served whatever its age, the rest gets 504"

@@ -58,6 +58,12 @@ impl Config {
         format!("{scheme}://{}/", self.bind.local_authority(self.port))
     }
 
+    /// The same for the port of TLS; `None` if it has none of its own.
+    pub fn local_tls_url(&self) -> Option<String> {
+        let port = self.tls.as_ref()?.port?;
+        Some(format!("https://{}/", self.bind.local_authority(port)))
+    }
+
     /// The settings that matter most, in one line.
     pub fn in_short(&self) -> String {
         let policy = mode(self.policy.mode);

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use serde_json::{Value, json};
 
 use super::{
-    BindAddress, ConfigError, SettingSource, SettingSources, ValueError,
+    BindAddress, Config, ConfigError, SettingSource, SettingSources, ValueError,
     file::Written,
     settings::path,
     tables::{Table, tables},
@@ -130,6 +130,19 @@ impl TlsSettings {
                 json!(settings.is_some_and(|it| it.redirect_http)),
             ),
         ]
+    }
+}
+
+impl Config {
+    /// True if all clients that are served use TLS.
+    pub fn serves_tls_only(&self) -> bool {
+        let tls = self.tls.as_ref();
+        tls.is_some_and(|tls| tls.port.is_none() || tls.redirect_http)
+    }
+
+    /// True if clients are served with TLS and without it.
+    pub fn serves_both_schemes(&self) -> bool {
+        self.tls.is_some() && !self.serves_tls_only()
     }
 }
 

@@ -34,14 +34,19 @@ pub struct ForwardedClient {
     /// The addresses from the client to the last proxy but one, in this order.
     chain: Vec<IpAddr>,
     scheme: Option<ClientScheme>,
+    /// All clients of this proxy come over TLS, so that the scheme tells no requests apart.
+    is_scheme_common: bool,
     host: Option<HeaderValue>,
     port: Option<u16>,
 }
 
-/// How the client has reached the first proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ClientScheme {
+/// How a client has reached the first proxy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientScheme {
+    /// Without TLS.
+    #[default]
     Http,
+    /// With TLS.
     Https,
 }
 
@@ -52,7 +57,8 @@ impl ClientScheme {
             .find(|scheme| scheme.as_str().eq_ignore_ascii_case(text))
     }
 
-    const fn as_str(self) -> &'static str {
+    /// The scheme in a URL.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::Https => "https",
@@ -88,6 +94,25 @@ impl ForwardedClient {
         self.scheme.map(ClientScheme::as_str)
     }
 
+    /// How the client has reached the first proxy, as the origin is told; http if it is not known.
+    pub fn client_scheme(&self) -> ClientScheme {
+        self.scheme.unwrap_or_default()
+    }
+
+    /// The client has come over TLS to this proxy, which is what counts unless another proxy says how its client came.
+    /// With `is_common` all clients do.
+    #[must_use]
+    pub fn over_tls(self, is_common: bool) -> Self {
+        match self.scheme {
+            Some(_) => self,
+            None => Self {
+                scheme: Some(ClientScheme::Https),
+                is_scheme_common: is_common,
+                ..self
+            },
+        }
+    }
+
     /// The Host that the client has sent; `None` if it is not known.
     pub fn host(&self) -> Option<&HeaderValue> {
         self.host.as_ref()
@@ -96,7 +121,8 @@ impl ForwardedClient {
     /// What of this is passed on and may shape a response, as one text for the key: a URL. `None` if nothing is. The
     /// address of the client is not in it.
     pub fn key_part(&self) -> Option<String> {
-        if self.scheme.is_none() && self.host.is_none() && self.port.is_none() {
+        let scheme = self.scheme.filter(|_| !self.is_scheme_common);
+        if scheme.is_none() && self.host.is_none() && self.port.is_none() {
             return None;
         }
         let host = self
@@ -107,7 +133,7 @@ impl ForwardedClient {
         let port = self.port.map(|port| format!(" {port}"));
         Some(format!(
             "{}://{}{}",
-            self.scheme().unwrap_or_default(),
+            scheme.map_or("", ClientScheme::as_str),
             host.unwrap_or_default(),
             port.unwrap_or_default()
         ))
@@ -152,6 +178,7 @@ impl ForwardedClient {
                 Vec::new()
             },
             scheme: self.scheme.filter(|_| self.scheme == other.scheme),
+            is_scheme_common: false,
             host: self.host.filter(|host| other.host.as_ref() == Some(host)),
             // Forwarded has it in the host.
             port: None,
@@ -263,6 +290,7 @@ fn by_x_forwarded(
     Some(ForwardedClient {
         chain,
         scheme: value(&X_FORWARDED_PROTO).and_then(ClientScheme::parse),
+        is_scheme_common: false,
         host: value(&X_FORWARDED_HOST).and_then(host),
         port: value(&X_FORWARDED_PORT).and_then(port),
     })
@@ -292,6 +320,7 @@ fn by_forwarded(
         scheme: from_client()
             .find_map(|element| element.scheme.as_deref())
             .and_then(ClientScheme::parse),
+        is_scheme_common: false,
         host: from_client()
             .find_map(|element| element.host.as_deref())
             .and_then(host),

@@ -10,6 +10,7 @@ use actix_web::http::{
 pub struct OwnVia {
     http_10: HeaderValue,
     http_11: HeaderValue,
+    http_2: HeaderValue,
 }
 
 impl OwnVia {
@@ -21,6 +22,7 @@ impl OwnVia {
         Ok(Self {
             http_10: HeaderValue::try_from(format!("1.0 {name}"))?,
             http_11: HeaderValue::try_from(format!("1.1 {name}"))?,
+            http_2: HeaderValue::try_from(format!("2.0 {name}"))?,
         })
     }
 
@@ -28,6 +30,7 @@ impl OwnVia {
     pub fn of(&self, version: Version) -> &HeaderValue {
         match version {
             Version::HTTP_10 => &self.http_10,
+            Version::HTTP_2 => &self.http_2,
             _ => &self.http_11,
         }
     }

@@ -11,9 +11,12 @@ use actix_web::{
     http::{StatusCode, Version},
 };
 
-use crate::proxy::{
-    request::plain::PlainHeaders, request_config::RequestConfig,
-    response::client_response::PreparedHeaders, tunnel::established::Tunnel,
+use crate::{
+    headers::ClientScheme,
+    proxy::{
+        request::plain::PlainHeaders, request_config::RequestConfig,
+        response::client_response::PreparedHeaders, tunnel::established::Tunnel,
+    },
 };
 
 /// How many bytes of interim responses may wait for a client. Those beyond are dropped.
@@ -21,13 +24,14 @@ const MAX_INTERIM_BYTES: usize = 64 * 1024;
 /// Longer header lines of a request are not kept, in bytes.
 const MAX_KEPT_LINES_BYTES: usize = 2 * 1024;
 
-/// A client's connection. Clones are the same connection.
+/// A client's connection. Clones are the same connection. The default one has no TLS.
 #[derive(Clone, Default)]
 pub struct Connection(Rc<ConnectionState>);
 
 /// What is known of the last request, and what its handler passes to the server beside the response.
 #[derive(Default)]
 struct ConnectionState {
+    scheme: ClientScheme,
     /// How many requests there were.
     requests: Cell<u64>,
     /// The final response to the last request has not begun.
@@ -63,6 +67,19 @@ struct LastHeaders {
 }
 
 impl Connection {
+    /// A connection with or without TLS.
+    pub fn new(scheme: ClientScheme) -> Self {
+        Self(Rc::new(ConnectionState {
+            scheme,
+            ..ConnectionState::default()
+        }))
+    }
+
+    /// Whether it has TLS.
+    pub(crate) fn scheme(&self) -> ClientScheme {
+        self.0.scheme
+    }
+
     /// The connection that `request` came on; a new one outside of a server, in tests.
     pub(crate) fn of(request: &HttpRequest) -> Self {
         let extensions = request.extensions();

@@ -13,7 +13,7 @@ use crate::{
     cache::{Cache, CacheUnavailable, Entry, Key, KeyState},
     config::Config,
     error::ProxyError,
-    headers::{describes_client, has_upgrade_option},
+    headers::{ClientScheme, describes_client, has_upgrade_option},
     origin::PaceState,
     policy::{
         self, Audience, Decision, IdentityParts, OfflineDecision, OriginFailure, Policy, Reason,
@@ -144,9 +144,20 @@ pub(super) fn forwarded_form(
         version: Version::HTTP_11,
         framing: framing(headers),
         peer: Some(described.peer),
+        scheme: described_scheme(described, config),
     };
     let table = NameTable::new(config);
     ForwardedRequest::of(&head, shared, (config, &table))
+}
+
+/// The scheme in the URL of a described request; without one, that of all clients, or http.
+fn described_scheme(described: &DescribedRequest, config: &Config) -> ClientScheme {
+    match described.uri.scheme_str() {
+        Some(scheme) if scheme.eq_ignore_ascii_case("https") => ClientScheme::Https,
+        Some(_) => ClientScheme::Http,
+        None if config.serves_tls_only() => ClientScheme::Https,
+        None => ClientScheme::Http,
+    }
 }
 
 fn framing(headers: &HeaderMap) -> RequestFraming {

@@ -49,3 +49,4 @@ pub use self::{
     tunnel::established::Tunnel,
     worker::Worker,
 };
+pub use crate::headers::ClientScheme;

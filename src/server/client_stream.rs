@@ -15,6 +15,8 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
+use crate::proxy::ClientScheme;
+
 /// A connection that a client has opened.
 #[derive(Debug)]
 pub(super) enum ClientStream {
@@ -33,9 +35,25 @@ impl ClientStream {
         }
     }
 
+    /// Whether it has TLS.
+    pub(super) fn scheme(&self) -> ClientScheme {
+        match self {
+            Self::Plain(_) => ClientScheme::Http,
+            Self::Tls(_) => ClientScheme::Https,
+        }
+    }
+
     /// The address that the client is connected to; `None` if the client has left already.
     pub(super) fn local_addr(&self) -> Option<SocketAddr> {
         self.tcp().local_addr().ok()
+    }
+
+    /// True if the handshake of TLS has chosen HTTP/2.
+    pub(super) fn speaks_http2(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
     }
 
     /// True if bytes that were written wait for a flush. TLS takes them, and holds them back while the client reads too slowly.

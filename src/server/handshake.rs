@@ -8,12 +8,11 @@ use std::{
     io,
     net::IpAddr,
     pin::pin,
-    sync::Arc,
     task::Poll,
     time::Duration,
 };
 
-use rustls::{AlertDescription, Error as TlsError, ServerConfig, server::Acceptor};
+use rustls::{AlertDescription, Error, server::Acceptor};
 use tokio::{
     net::TcpStream,
     sync::{Semaphore, SemaphorePermit},
@@ -21,6 +20,8 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+
+use crate::tls::ServerTls;
 
 /// Most handshakes of a worker that have begun. The first message of a client may have 64 KiB.
 const MAX_BEGUN: usize = 512;
@@ -43,19 +44,19 @@ pub(super) enum HandshakeError {
     #[error("the client does not accept the certificate ({0:?})")]
     CertificateRefused(AlertDescription),
     #[error("client and proxy have no version, cipher or protocol of TLS in common: {0}")]
-    NothingInCommon(TlsError),
+    NothingInCommon(Error),
     #[error("{0}")]
     Invalid(io::Error),
 }
 
 impl From<io::Error> for HandshakeError {
     fn from(error: io::Error) -> Self {
-        let tls = error.get_ref().and_then(|it| it.downcast_ref::<TlsError>());
+        let tls = error.get_ref().and_then(|it| it.downcast_ref::<Error>());
         match tls {
-            Some(TlsError::AlertReceived(alert)) if is_about_certificate(*alert) => {
+            Some(Error::AlertReceived(alert)) if is_about_certificate(*alert) => {
                 Self::CertificateRefused(*alert)
             }
-            Some(tls @ (TlsError::PeerIncompatible(_) | TlsError::NoApplicationProtocol)) => {
+            Some(tls @ (Error::PeerIncompatible(_) | Error::NoApplicationProtocol)) => {
                 Self::NothingInCommon(tls.clone())
             }
             Some(_) => Self::Invalid(error),
@@ -100,7 +101,7 @@ pub(super) enum Greeted {
 
 /// The handshakes of one worker.
 pub(super) struct Handshakes {
-    config: Arc<ServerConfig>,
+    tls: ServerTls,
     /// For the first byte, until a handshake may begin, and for the handshake.
     limit: Duration,
     begun: Semaphore,
@@ -108,9 +109,9 @@ pub(super) struct Handshakes {
 }
 
 impl Handshakes {
-    pub(super) fn new(config: Arc<ServerConfig>, limit: Duration) -> Self {
+    pub(super) fn new(tls: ServerTls, limit: Duration) -> Self {
         Self {
-            config,
+            tls,
             limit,
             begun: Semaphore::new(MAX_BEGUN),
             turns: Semaphore::new(MAX_IN_A_ROW),
@@ -155,8 +156,7 @@ impl Handshakes {
         let start = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
         let turn = permit(&self.turns).await;
         // This signs, and the first poll sends the result.
-        let config = Arc::clone(&self.config);
-        let accept = start.into_stream_with(config, |tls| {
+        let accept = start.into_stream_with(self.tls.server_config(), |tls| {
             tls.set_buffer_limit(Some(MAX_HELD_BYTES));
         });
         let mut accept = pin!(accept);

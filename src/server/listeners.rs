@@ -1,8 +1,8 @@
 //! The sockets that a server accepts from.
 
-use std::{net::TcpListener, sync::Arc};
+use std::net::TcpListener;
 
-use rustls::ServerConfig;
+use crate::tls::ServerTls;
 
 /// Listening sockets, by what clients speak there.
 #[derive(Debug, Default)]
@@ -11,8 +11,8 @@ pub struct Listeners {
     pub plain: Vec<TcpListener>,
     /// For HTTP over TLS.
     pub tls: Vec<TcpListener>,
-    /// Certificates and protocols of TLS; needed if there is a socket for it.
-    pub server_tls: Option<Arc<ServerConfig>>,
+    /// The certificates; needed if there is a socket for TLS.
+    pub server_tls: Option<ServerTls>,
     /// What becomes of requests without TLS.
     pub plain_requests: PlainRequests,
 }
@@ -20,13 +20,13 @@ pub struct Listeners {
 /// What becomes of requests without TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PlainRequests {
-    /// They are served, and refused on a port for TLS.
+    /// They are served.
     #[default]
     Serve,
     /// They are redirected to https.
     Redirect {
-        /// The port of TLS; `None` if it is the one that the request came to.
-        tls_port: Option<u16>,
+        /// The port of TLS.
+        tls_port: u16,
     },
 }
 

@@ -9,23 +9,35 @@
 //! | `client_stream` | a client's connection beneath HTTP |
 //! | `listeners` | the sockets, for plain HTTP and for TLS |
 //! | `opening` | what precedes the first request of a connection: `gate` with `proxy_protocol`, `handshake` |
-//! | `http1` | a connection and its requests |
+//! | `redirect` | from plain HTTP to TLS |
+//! | `client_service` | what the connections of one worker share |
+//! | `http1`, `http2` | a connection and its requests |
 //! | `request_head`, `own_names` | the head of a request, and the names that are this proxy's |
+//! | `content`, `date`, `refused` | what responses in all versions of HTTP have in common |
+//! | `buffers`, `deadline` | buffers and time limits of connections |
 //! | `tiers` | the cache with its tiers beneath memory |
 //! | `stop_signal` | tells connections that the server stops |
 
 mod accept;
+mod buffers;
+mod client_service;
 mod client_stream;
 mod clients;
+mod content;
+mod date;
+mod deadline;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod gate;
 mod handshake;
 mod http1;
+mod http2;
 mod listeners;
 mod opening;
 mod own_names;
 mod proxy_protocol;
+mod redirect;
+mod refused;
 mod request_head;
 mod stop_signal;
 #[cfg(test)]
@@ -45,9 +57,11 @@ use tokio::sync::watch;
 
 use self::{
     accept::Accepted,
+    buffers::SpareBuffers,
+    client_service::{ClientService, Limits},
     gate::Gate,
     handshake::Handshakes,
-    http1::{Http1Service, Limits, SpareBuffers},
+    http1::Served,
     opening::{Opened, Opening},
     stop_signal::StopSignal,
     tiers::Tiers,
@@ -177,12 +191,12 @@ impl Server {
                 plain_listeners,
                 handshakes: server_tls
                     .clone()
-                    .map(|config| Handshakes::new(config, limits.handshake)),
+                    .map(|tls| Handshakes::new(tls, limits.handshake)),
                 plain_requests,
             });
             async move {
                 let failed = |()| io::Error::other("the application cannot be made");
-                let service = Rc::new(Http1Service {
+                let service = Rc::new(ClientService {
                     app: app.await.map_err(failed)?,
                     limits,
                     refusals,
@@ -200,9 +214,25 @@ impl Server {
                             peer,
                             requests,
                         } = opened;
-                        service
-                            .serve(stream, (peer, requests), BytesMut::new())
-                            .await
+                        let read = BytesMut::new();
+                        let (stream, read) = match stream.speaks_http2() {
+                            true => (stream, read),
+                            false => {
+                                let served = http1::serve(
+                                    Rc::clone(&service),
+                                    stream,
+                                    (peer, requests),
+                                    read,
+                                );
+                                match served.await? {
+                                    Served::Ended => return Ok(()),
+                                    Served::Http2(stream, read) => (stream, read),
+                                }
+                            }
+                        };
+                        // In a box: most connections are not of HTTP/2, and the future is large.
+                        let scheme = stream.scheme();
+                        Box::pin(http2::serve(service, stream, (peer, scheme), read)).await
                     }
                 })
             }

@@ -36,8 +36,8 @@ pub(super) enum Admission {
     Served,
     /// They came without TLS, and are redirected to https.
     Redirected {
-        /// The port of TLS; `None` if it is the one that they came to.
-        tls_port: Option<u16>,
+        /// The port of TLS.
+        tls_port: u16,
     },
     /// They came without TLS to a port for TLS, and are refused.
     Refused,
@@ -66,7 +66,7 @@ impl Opening {
         };
         let handshakes = match &self.handshakes {
             Some(handshakes) if listener >= self.plain_listeners => handshakes,
-            _ => return Ok(plain(tcp, self.plain_requests.admission(Admission::Served))),
+            _ => return Ok(plain(tcp, self.plain_requests.into())),
         };
         // In a box: the future is large, and connections without TLS do not need it.
         let greeted = Box::pin(handshakes.greet(tcp, stopping.notified()));
@@ -76,10 +76,7 @@ impl Opening {
                 peer,
                 requests: Admission::Served,
             }),
-            Ok(Greeted::Other(tcp)) => Ok(plain(
-                tcp,
-                self.plain_requests.admission(Admission::Refused),
-            )),
+            Ok(Greeted::Other(tcp)) => Ok(plain(tcp, Admission::Refused)),
             Err(error) => {
                 error.log(peer.ip());
                 Err(closed(error))
@@ -88,12 +85,11 @@ impl Opening {
     }
 }
 
-impl PlainRequests {
-    /// What becomes of plain requests: `usual`, unless they are redirected.
-    fn admission(self, usual: Admission) -> Admission {
-        match self {
-            Self::Serve => usual,
-            Self::Redirect { tls_port } => Admission::Redirected { tls_port },
+impl From<PlainRequests> for Admission {
+    fn from(requests: PlainRequests) -> Self {
+        match requests {
+            PlainRequests::Serve => Self::Served,
+            PlainRequests::Redirect { tls_port } => Self::Redirected { tls_port },
         }
     }
 }

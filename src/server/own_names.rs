@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::client_stream::ClientStream;
+use crate::proxy::ClientScheme;
 
 /// The names by which a client reaches this proxy on its connection.
 ///
@@ -14,6 +15,7 @@ use super::client_stream::ClientStream;
 pub(super) struct OwnNames {
     /// The address that the client is connected to; `None` if the client has left already.
     local: Option<SocketAddr>,
+    scheme: ClientScheme,
     any_host: bool,
 }
 
@@ -23,6 +25,7 @@ impl OwnNames {
     pub(super) fn new(stream: &ClientStream, any_host: bool) -> Self {
         Self {
             local: stream.local_addr(),
+            scheme: stream.scheme(),
             any_host,
         }
     }
@@ -41,10 +44,13 @@ impl OwnNames {
             _ => (authority, ""),
         };
         let port = match port {
-            "" => Some(80),
+            "" => Some(match self.scheme {
+                ClientScheme::Http => 80,
+                ClientScheme::Https => 443,
+            }),
             port => port.parse().ok(),
         };
-        scheme.eq_ignore_ascii_case(b"http")
+        scheme.eq_ignore_ascii_case(self.scheme.as_str().as_bytes())
             && port == Some(local.port())
             && is_own_host(host, local.ip())
     }
@@ -70,6 +76,7 @@ mod tests {
     fn is_own(local: &str, any_host: bool, url: &str) -> bool {
         let names = OwnNames {
             local: Some(local.parse().unwrap()),
+            scheme: ClientScheme::Http,
             any_host,
         };
         let (scheme, authority) = url.split_once("://").unwrap();
@@ -126,9 +133,22 @@ mod tests {
     }
 
     #[test]
+    fn over_tls_urls_with_https_are_ours() {
+        let local = Some("127.0.0.1:443".parse().unwrap());
+        let names = OwnNames {
+            local,
+            scheme: ClientScheme::Https,
+            any_host: false,
+        };
+        assert!(names.include(b"https", b"localhost") && names.include(b"https", b"localhost:443"));
+        assert!(!names.include(b"http", b"localhost:443") && !names.include(b"https", b"a:443"));
+    }
+
+    #[test]
     fn nothing_is_ours_on_a_connection_that_has_ended() {
         let names = OwnNames {
             local: None,
+            scheme: ClientScheme::Http,
             any_host: false,
         };
         assert!(!names.include(b"http", b"localhost:8000"));

@@ -24,6 +24,8 @@ use crate::{
 
 /// Longest head of a request as it is passed on, in bytes. Many clients may send one at the same time.
 pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// The head with which HTTP/2 begins (RFC 9113, 3.4). No request of HTTP/1.1 has it.
+pub(super) const HTTP2_PREFACE_HEAD: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
 /// Most header lines in a request.
 const MAX_HEADER_LINES: usize = 1000;
 

@@ -3,8 +3,8 @@
 use std::{io, net::SocketAddr};
 
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName},
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -14,7 +14,11 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::*;
-use crate::{config::TrustedProxies, origin::OriginUrl};
+use crate::{
+    config::{CertificateFiles, TlsSettings, TrustedProxies},
+    origin::OriginUrl,
+    tls::ServerTls,
+};
 
 /// No test waits longer than this.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -35,21 +39,28 @@ impl TlsServer {
     fn start(handshake: Duration, adapt: impl FnOnce(&mut Config, &mut Listeners)) -> Self {
         let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let certificate = issued.cert.der().clone();
-        let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.clone()], key)
-            .unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let files = CertificateFiles {
+            certificate: dir.path().join("cert.pem"),
+            key: dir.path().join("key.pem"),
+        };
+        std::fs::write(&files.certificate, issued.cert.pem()).unwrap();
+        std::fs::write(&files.key, issued.signing_key.serialize_pem()).unwrap();
+        let settings = TlsSettings {
+            given: Some(files),
+            listed: Vec::new(),
+            bind: "127.0.0.1".parse::<std::net::IpAddr>().unwrap().into(),
+            port: None,
+            redirect_http: false,
+        };
+        let tls = ServerTls::load(&settings, clock::now()).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let mut config = Config::for_origin(OriginUrl::parse("http://127.0.0.1:1").unwrap());
         config.workers = 1;
         let mut listeners = Listeners {
             tls: vec![listener],
-            server_tls: Some(tls.into()),
+            server_tls: Some(tls),
             ..Listeners::default()
         };
         adapt(&mut config, &mut listeners);
@@ -204,6 +215,32 @@ fn a_header_of_the_proxy_protocol_precedes_the_handshake() {
         client.write_all(LAST_REQUEST.as_bytes()).await.unwrap();
         let served = rest(&mut client).await.unwrap();
         assert!(served.starts_with("HTTP/1.1 200 OK\r\n"), "{served}");
+        proxy.server.stop().await;
+    });
+}
+
+#[test]
+fn plain_requests_are_redirected_to_the_port_for_tls() {
+    test(async || {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let proxy = TlsServer::start(NEVER, |_, listeners| {
+            listeners.plain.push(listener);
+            listeners.plain_requests = PlainRequests::Redirect { tls_port: 8443 };
+        });
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let port = address.port();
+        let request = format!(
+            "POST /a?b HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Length: 4\r\n\r\nbody"
+        );
+        client.write_all(request.as_bytes()).await.unwrap();
+        let redirected = rest(&mut client).await.unwrap();
+        assert!(
+            redirected.starts_with("HTTP/1.1 308 Permanent Redirect\r\n"),
+            "{redirected}"
+        );
+        let location = "\r\nlocation: https://localhost:8443/a?b\r\n";
+        assert!(redirected.contains(location), "{redirected}");
         proxy.server.stop().await;
     });
 }

@@ -208,7 +208,7 @@ fn what_actix_http_refuses_gets_a_response_of_ours() {
         refuses(&proxy, head.as_bytes(), 400, spaced);
     }
     let sentence = "The request is not in HTTP/1.0 or HTTP/1.1.";
-    refuses(&proxy, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, sentence);
+    refuses(&proxy, b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505, sentence);
     // The client still sends when it is refused.
     let mut client = proxy.connect();
     client.send("GET a HTTP/1.1\r\nHost: a\r\n\r\n");

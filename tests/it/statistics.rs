@@ -217,7 +217,7 @@ fn requests_that_are_refused_before_the_handler_are_counted_by_status_and_logged
             "B  the request has more than 1,000 header lines",
         ),
         (
-            "PRI * HTTP/2.0\r\n\r\n",
+            "GET / HTTP/2.0\r\n\r\n",
             505,
             "http-version",
             "B  the request is not in HTTP/1.0 or HTTP/1.1",

@@ -10,13 +10,14 @@ use actix_web::http::{
 use crate::{
     cache::{Cache, Invalidate, Resource},
     clock,
+    headers::{ClientScheme, ForwardedClient},
     policy::TargetUri,
     proxy::request::{forwarded::ForwardedRequest, told_client},
 };
 
 /// The resources that an unsafe request has invalidated: its target, and those that the response names in Location and
 /// Content-Location; under the keys of all routes to its origin. What trusted proxies said about the client is in the key, so
-/// responses to clients who said nothing, and to those who said the same are invalidated.
+/// responses to clients who said nothing, and to those who said the same are invalidated; with TLS and without it.
 pub(crate) fn invalidated_resources(
     forwarded: &ForwardedRequest,
     headers: &HeaderMap,
@@ -40,10 +41,17 @@ pub(crate) fn invalidated_resources(
     for target in std::iter::once(&*own).chain(named) {
         let keys = config.keys_for(forwarded.first_origin(), target, host);
         let keys = keys.flat_map(|(target, host, scope)| {
-            let told = told_client::key_host(host, &forwarded.told);
-            let told = told.as_deref().filter(|told| Some(*told) != host);
-            let of_host = |host| Resource::of(&target, host, scope);
-            std::iter::once(of_host(host)).chain(told.map(|told| of_host(Some(told))))
+            let told = Some(told_client::key_host(host, &forwarded.told));
+            let over_tls = config.serves_both_schemes().then(|| {
+                let client = ForwardedClient::default().over_tls(false);
+                told_client::key_host(host, &client)
+            });
+            let told = told.into_iter().chain(over_tls).flatten();
+            let told = told.map(|host| Resource::of(&target, Some(&host), scope));
+            let keys: Vec<Resource> = std::iter::once(Resource::of(&target, host, scope))
+                .chain(told)
+                .collect();
+            keys
         });
         for resource in keys {
             if !resources.contains(&resource) {
@@ -69,8 +77,18 @@ pub(crate) fn target_uri(forwarded: &ForwardedRequest) -> TargetUri<'_> {
 fn target_uris(forwarded: &ForwardedRequest) -> Vec<TargetUri<'_>> {
     let origins = forwarded.origins().iter();
     let origins = origins.map(|index| forwarded.config.origins.get(*index));
-    let origins =
-        origins.map(|origin| uri_at(forwarded, origin.scheme(), origin.authority().into()));
+    let told = forwarded.told.client_scheme();
+    let origins = origins.flat_map(|origin| {
+        let schemes = [origin.scheme(), told.as_str()];
+        let schemes = match told {
+            ClientScheme::Http => &schemes[..1],
+            ClientScheme::Https => &schemes[..],
+        };
+        let uris = schemes
+            .iter()
+            .map(|scheme| uri_at(forwarded, scheme, origin.authority().into()));
+        uris.collect::<Vec<_>>()
+    });
     let told = forwarded.client_address().map(|address| {
         let authority = String::from_utf8_lossy(address.authority);
         uri_at(forwarded, address.scheme, authority)

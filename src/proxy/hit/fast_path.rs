@@ -45,7 +45,13 @@ pub(crate) fn respond(
 ) -> FastPath {
     let sent = (request.method(), request.uri(), request.headers());
     let meaning = connection.meaning_of_headers(config);
-    let plain = PlainRequest::of(sent, config, &worker.shared.secret, &meaning);
+    let plain = PlainRequest::of(
+        sent,
+        connection.scheme(),
+        config,
+        &worker.shared.secret,
+        &meaning,
+    );
     let Some(plain) = plain else {
         return FastPath::Other;
     };
@@ -84,7 +90,10 @@ fn from_lookup(
             selection: plain.selection,
             origin: config.config.first_origin(plain.selection),
             target: &plain.target,
-            address: plain.preserved_host().map(rewriting::client_address),
+            address: plain
+                .preserved_host()
+                .map(|host| rewriting::client_address(host, plain.scheme)),
+            scheme: plain.scheme,
         };
         rewriting::rewrite_response(&of, headers, CookieRewriting::Off);
     };

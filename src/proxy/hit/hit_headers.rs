@@ -139,6 +139,7 @@ mod tests {
                     origin: config.first_origin(selection),
                     target: "/t",
                     address: None,
+                    scheme: headers::ClientScheme::Http,
                 };
                 rewrite_response(&of, headers, headers::CookieRewriting::Off);
             };

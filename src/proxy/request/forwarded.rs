@@ -15,13 +15,14 @@ use crate::{
     cache::{Key, Resource},
     config::{Config, Selection},
     error::ProxyError,
-    headers::{self, ClientAddress, ForwardedClient, ProxyHeaders},
+    headers::{self, ClientAddress, ClientScheme, ForwardedClient, ProxyHeaders},
     origin::OriginUrl,
     policy::{
         self, BodyKey, ForwardedCookie, Identity, IdentityParts, OriginIndex, Reason,
         RequestContent, RequestFields, Rule,
     },
     proxy::{
+        connection::Connection,
         request::{
             framing::RequestFraming,
             ignored_cookies::remove_ignored_cookies,
@@ -75,6 +76,7 @@ pub(crate) struct RequestHead<'a> {
     pub(crate) version: Version,
     pub(crate) framing: RequestFraming,
     pub(crate) peer: Option<IpAddr>,
+    pub(crate) scheme: ClientScheme,
 }
 
 impl ForwardedRequest {
@@ -94,6 +96,7 @@ impl ForwardedRequest {
             version: request.version(),
             framing: RequestFraming::of(request),
             peer: request.peer_addr().map(|peer| peer.ip()),
+            scheme: Connection::of(request).scheme(),
         };
         let mut forwarded = Self::of(&head, shared, (config, table))?;
         if let Some(id) = RequestId::of(request, config) {
@@ -122,6 +125,10 @@ impl ForwardedRequest {
         let selection = config.select(&target, asked_host.and_then(|host| host.to_str().ok()));
         rewriting::check_path(config, selection, &target)?;
         let target = rewritten(target, config.settings(selection));
+        let told = match rewriting::tells_scheme(config, selection, head.scheme) {
+            true => told.over_tls(!config.serves_both_schemes()),
+            false => told,
+        };
         let (host, scheme) = rewriting::addressed_as((config, selection), client_host, shared);
         let key_host = told_client::key_host(host.of_client(), &told);
         let resource = Resource::of(&target, key_host.as_deref(), config.key_scope(selection));
@@ -129,7 +136,7 @@ impl ForwardedRequest {
         let added = ProxyHeaders {
             peer,
             client: &told,
-            scheme,
+            scheme: told.scheme().unwrap_or(scheme),
             host,
             via: shared.via.of(head.version),
         };
@@ -139,7 +146,8 @@ impl ForwardedRequest {
         let mut headers = headers::forwarded_headers(client, &added, is_dropped);
         if summary.may_name_proxy {
             let address = told_client::address(&told, client_host);
-            rewriting::rewrite_request((config, selection), (client_host, address), &mut headers)?;
+            let client = (client_host, address, told.client_scheme());
+            rewriting::rewrite_request((config, selection), client, &mut headers)?;
         }
         let bypass = bypass_reason(head, summary, config.settings(selection));
         let all_cookies = match (method, content, bypass) {
@@ -404,11 +412,11 @@ impl ForwardedRequest {
     }
 }
 
-/// True for a WebSocket handshake (RFC 6455, 4.1). In HTTP/1.0, and in a request with content, the offer is ignored: what
+/// True for a WebSocket handshake (RFC 6455, 4.1). In other versions than HTTP/1.1, and in a request with content, the offer is ignored: what
 /// follows the headers must not be taken for the other protocol.
 fn is_handshake(head: &RequestHead<'_>) -> bool {
     *head.method == Method::GET
-        && head.version >= Version::HTTP_11
+        && head.version == Version::HTTP_11
         && !head.framing.has_content()
         && headers::offers_websocket(head.headers)
 }

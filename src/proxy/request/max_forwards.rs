@@ -80,6 +80,7 @@ fn left(headers: &HeaderMap) -> Option<u64> {
 fn reflection(request: &HttpRequest, policy: &Policy) -> Vec<u8> {
     let version = match request.version() {
         Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2.0",
         _ => "1.1",
     };
     let line = format!("{} {} HTTP/{version}\r\n", request.method(), request.uri());

@@ -14,7 +14,7 @@ use actix_web::http::{
 use crate::{
     cache::{KeyRef, ResourceRef},
     config::{Config, Selection},
-    headers,
+    headers::{self, ClientScheme},
     policy::{
         self, ForwardedCookie, Identity, IdentitySecret, Policy, RequestContent, RequestFields,
         StoredHead,
@@ -34,8 +34,12 @@ pub(crate) struct PlainRequest<'a> {
     headers: &'a HeaderMap,
     /// The target in the key.
     pub(crate) target: Cow<'a, str>,
-    /// The Host of the client and its text, if it is forwarded; else `None`.
-    host: Option<(&'a HeaderValue, &'a str)>,
+    /// The Host of the client, if it is forwarded; else `None`.
+    host: Option<&'a HeaderValue>,
+    /// What the key has in the place of the Host; `None` if that is nothing.
+    key_host: Option<Cow<'a, str>>,
+    /// The scheme that the client has used, as far as the origin is told.
+    pub(crate) scheme: ClientScheme,
     /// The route and the rule in force.
     pub(crate) selection: Selection,
     /// The policy that decides about it.
@@ -59,10 +63,11 @@ pub(crate) enum PlainHeaders {
 }
 
 impl<'a> PlainRequest<'a> {
-    /// The request with this method, target and headers; `None` if it is not plain. `meaning` is what its headers mean; it is
+    /// The request with this method, target and headers, sent over `scheme`; `None` if it is not plain. `meaning` is what its headers mean; it is
     /// set if it is not known.
     pub(crate) fn of(
         (method, uri, headers): (&'a Method, &'a Uri, &'a HeaderMap),
+        scheme: ClientScheme,
         config: &'a RequestConfig,
         secret: &IdentitySecret,
         meaning: &Cell<Option<PlainHeaders>>,
@@ -86,6 +91,7 @@ impl<'a> PlainRequest<'a> {
             Some(host) => Some((host, unescaped(host)?)),
             None => None,
         };
+        let (scheme, key_host) = addressed((config, selection), scheme, host.map(|it| it.1));
         let settings = config.settings(selection);
         let target = match settings {
             Some(settings) if !settings.stores => return None,
@@ -99,7 +105,9 @@ impl<'a> PlainRequest<'a> {
             method,
             headers,
             target: (target.starts_with('/')).then_some(target)?,
-            host,
+            host: host.map(|(host, _)| host),
+            key_host,
+            scheme,
             selection,
             policy,
             fields,
@@ -120,7 +128,7 @@ impl<'a> PlainRequest<'a> {
     pub(crate) fn key(&self) -> KeyRef<'_> {
         let resource = ResourceRef {
             target: &self.target,
-            host: self.host.map(|(_, text)| text),
+            host: self.key_host.as_deref(),
             scope: self.config.key_scope(self.selection),
         };
         KeyRef::new(resource, self.identity)
@@ -128,7 +136,7 @@ impl<'a> PlainRequest<'a> {
 
     /// The Host of the client, if it is forwarded; else `None`.
     pub(crate) fn preserved_host(&self) -> Option<&'a HeaderValue> {
-        self.host.map(|(host, _)| host)
+        self.host
     }
 
     /// The request as the policy sees it.
@@ -148,7 +156,11 @@ impl<'a> PlainRequest<'a> {
         !stored.is_selected_by(&headers::SET_BY_US)
             && !stored.is_selected_by(&[header::CONNECTION])
             && (!stored.is_selected_by(&headers::PAGE_HEADERS)
-                || !rewriting::changes_page(self.config, self.selection, self.headers))
+                || !rewriting::changes_page(
+                    (self.config, self.selection),
+                    self.headers,
+                    self.scheme,
+                ))
             && (!stored.is_selected_by(&[header::COOKIE]) || !self.leaves_out_cookies())
     }
 
@@ -205,6 +217,24 @@ fn is_plain_retrieval(method: &Method, headers: &HeaderMap) -> bool {
 fn names_no_header(connection: &HeaderValue) -> bool {
     let value = connection.as_bytes();
     value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
+}
+
+/// The scheme that the origin is told, and what the key has in the place of the Host. `host` is the Host that is forwarded.
+fn addressed<'h>(
+    (config, selection): (&Config, Selection),
+    scheme: ClientScheme,
+    host: Option<&'h str>,
+) -> (ClientScheme, Option<Cow<'h, str>>) {
+    if !rewriting::tells_scheme(config, selection, scheme) {
+        return (ClientScheme::Http, host.map(Cow::Borrowed));
+    }
+    let host = match (config.serves_both_schemes(), host) {
+        (false, host) => host.map(Cow::Borrowed),
+        // As of the forwarded request.
+        (true, None) => Some(Cow::Borrowed("https://")),
+        (true, Some(host)) => Some(Cow::Owned(format!("{host} https://"))),
+    };
+    (scheme, host)
 }
 
 /// The text of a Host, if the key has it as it is; else `None`.

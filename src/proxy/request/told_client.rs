@@ -35,7 +35,7 @@ pub(crate) fn address<'a>(
     host: Option<&'a HeaderValue>,
 ) -> Option<ClientAddress<'a>> {
     Some(ClientAddress {
-        scheme: told.scheme().unwrap_or("http"),
+        scheme: told.client_scheme().as_str(),
         authority: told.host().or(host)?.as_bytes(),
     })
 }

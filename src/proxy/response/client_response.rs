@@ -1,6 +1,6 @@
 //! The response to a client, before it is sent.
 
-use std::{rc::Rc, time::Duration};
+use std::{cell::OnceCell, rc::Rc, time::Duration};
 
 use actix_web::{
     body::BodySize,
@@ -41,17 +41,28 @@ impl ClientResponse {
 pub struct PreparedHeaders {
     lines: Vec<u8>,
     has_date: bool,
+    /// The same for HTTP/2; unset before it is asked for.
+    fields: OnceCell<http::HeaderMap>,
 }
 
 impl PreparedHeaders {
     /// These lines, each with its end. `has_date` is true if Date is among them.
     pub(crate) fn new(lines: Vec<u8>, has_date: bool) -> Self {
-        Self { lines, has_date }
+        Self {
+            lines,
+            has_date,
+            fields: OnceCell::new(),
+        }
     }
 
     /// The lines, each with its end.
     pub fn lines(&self) -> &[u8] {
         &self.lines
+    }
+
+    /// What `make` makes of the lines. It is called once.
+    pub fn fields(&self, make: impl FnOnce(&[u8]) -> http::HeaderMap) -> &http::HeaderMap {
+        self.fields.get_or_init(|| make(&self.lines))
     }
 
     /// True if Date is among them.

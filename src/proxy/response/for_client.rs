@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, http::header::HeaderMap};
 use crate::{
     headers::CookieRewriting,
     proxy::{
+        connection::Connection,
         request::{
             forwarded::ForwardedRequest,
             rewriting::{ResponseOf, cookie_rewriting, rewrite_response},
@@ -28,7 +29,7 @@ pub(crate) fn rewrite(
             forwarded.asked.get(),
         ),
         request.headers(),
-        peer,
+        (peer, Connection::of(request).scheme()),
     );
     rewrite_headers(&mut response.headers, forwarded, cookies);
 }
@@ -45,6 +46,7 @@ pub(crate) fn rewrite_headers(
         origin: forwarded.asked.get(),
         target: &forwarded.target,
         address: forwarded.client_address(),
+        scheme: forwarded.told.client_scheme(),
     };
     rewrite_response(&of, headers, cookies);
 }

@@ -62,10 +62,31 @@ impl RefusalLog {
             outcome: RequestOutcome::Failed(refused_head_kind(status)),
             ..CacheStatus::own_response()
         };
+        self.responded((status, cache_status), request, Some(problem), peer)
+    }
+
+    /// Counts a request that is redirected with `status`. `request` is its method and target; `peer` has sent it.
+    pub fn redirected(
+        &self,
+        status: StatusCode,
+        request: (&str, &str),
+        peer: Option<IpAddr>,
+    ) -> RefusalEntry {
+        let how = (status, CacheStatus::own_response());
+        self.responded(how, Some(request), None, peer)
+    }
+
+    fn responded(
+        &self,
+        (status, cache_status): (StatusCode, CacheStatus),
+        request: Option<(&str, &str)>,
+        problem: Option<&str>,
+        peer: Option<IpAddr>,
+    ) -> RefusalEntry {
         self.counters
             .answered(RouteSlot::NONE, status, &cache_status);
         let mut entry = AccessLogEntry::refused(request, peer, self.feed.clone());
-        entry.responded(status, cache_status, Some(problem.to_owned()));
+        entry.responded(status, cache_status, problem.map(str::to_owned));
         let id = self.request_id.as_ref().and_then(RequestId::generate);
         if let Some(id) = &id {
             entry.set_request_id(id);

@@ -12,11 +12,7 @@
 //! | `response_head`, `output` | how a response is written |
 //! | `departure` | whether the client is still there |
 //! | `refusal` | responses to heads that are refused, and the end of a connection |
-//! | `deadline` | the time limit for the next request |
-//! | `buffers` | the buffers that the connections of one worker share |
 
-mod buffers;
-mod deadline;
 mod departure;
 mod head;
 mod output;
@@ -27,7 +23,7 @@ mod response_head;
 #[cfg(test)]
 mod tests;
 
-use std::{io, net::SocketAddr, pin::Pin, rc::Rc, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::Pin, rc::Rc};
 
 use actix_rt::time::Sleep;
 use actix_service::Service;
@@ -35,44 +31,18 @@ use actix_web::{body::MessageBody, dev::ServiceResponse};
 use bytes::BytesMut;
 use futures_util::future::LocalBoxFuture;
 
-pub(super) use self::buffers::SpareBuffers;
 #[cfg(test)]
 pub(super) use self::received_body::ReceivedBody;
-use self::{deadline::Deadline, departure::Departure, head::NextHead, output::Output};
+use self::{departure::Departure, head::NextHead, output::Output};
 use super::{
-    client_stream::ClientStream, opening::Admission, request_head::HeadRefusal,
-    stop_signal::StopSignal,
+    client_service::ClientService, client_stream::ClientStream, deadline::Deadline,
+    opening::Admission, request_head::HTTP2_PREFACE_HEAD,
 };
-use crate::proxy::{Connection, RefusalLog, Shared};
-
-/// Time limits for a client.
-#[derive(Clone, Copy)]
-pub(super) struct Limits {
-    /// For the head of a request, from its first byte; for the first request also until then.
-    pub(super) head: Duration,
-    /// Between requests.
-    pub(super) idle: Duration,
-    /// Between two writes that the client accepts.
-    pub(super) stall: Duration,
-    /// For the first byte of a TLS connection, until a handshake may begin, and for the handshake: so long for each.
-    pub(super) handshake: Duration,
-}
-
-/// What the connections of one worker share.
-pub(super) struct Http1Service<S> {
-    pub(super) app: S,
-    pub(super) limits: Limits,
-    pub(super) refusals: RefusalLog,
-    pub(super) stopping: StopSignal,
-    pub(super) shared: Arc<Shared>,
-    /// With this a URL of any host is one of this proxy.
-    pub(super) any_name: bool,
-    pub(super) buffers: Rc<SpareBuffers>,
-}
+use crate::proxy::Connection;
 
 /// A connection that is served.
 struct Http1<S> {
-    service: Rc<Http1Service<S>>,
+    service: Rc<ClientService<S>>,
     stream: ClientStream,
     peer: SocketAddr,
     requests: Admission,
@@ -102,36 +72,42 @@ enum AfterResponse {
     Linger,
 }
 
-impl<S, B> Http1Service<S>
+/// How a connection has ended, as far as HTTP/1.1 is concerned.
+pub(super) enum Served {
+    /// It has ended.
+    Ended,
+    /// It goes on in HTTP/2 (RFC 9113, 3.3: prior knowledge). What was read of it begins with the preface.
+    Http2(ClientStream, BytesMut),
+}
+
+/// Serves a connection until it ends. `input` was read from it already.
+///
+/// # Errors
+/// The client has left, or a time limit has passed.
+pub(super) async fn serve<S, B>(
+    service: Rc<ClientService<S>>,
+    stream: ClientStream,
+    (peer, requests): (SocketAddr, Admission),
+    input: BytesMut,
+) -> io::Result<Served>
 where
     S: Service<actix_http::Request, Response = ServiceResponse<B>, Error = actix_web::Error>,
     B: MessageBody + 'static,
 {
-    /// Serves a connection until it ends. `input` was read from it already.
-    ///
-    /// # Errors
-    /// The client has left, or a time limit has passed.
-    pub(super) async fn serve(
-        self: Rc<Self>,
-        stream: ClientStream,
-        (peer, requests): (SocketAddr, Admission),
-        input: BytesMut,
-    ) -> io::Result<()> {
-        let connection = Http1 {
-            stream,
-            peer,
-            requests,
-            connection: Connection::default(),
-            input,
-            output: Output::new(Rc::clone(&self.buffers)),
-            deadline: Deadline::after(self.limits.head),
-            stopping: None,
-            departure: Departure::default(),
-            stall: None,
-            service: self,
-        };
-        connection.run().await
-    }
+    let connection = Http1 {
+        peer,
+        requests,
+        connection: Connection::new(stream.scheme()),
+        input,
+        output: Output::new(Rc::clone(&service.buffers)),
+        deadline: Deadline::after(service.limits.head),
+        stopping: None,
+        departure: Departure::default(),
+        stall: None,
+        stream,
+        service,
+    };
+    connection.run().await
 }
 
 impl<S, B> Http1<S>
@@ -139,22 +115,40 @@ where
     S: Service<actix_http::Request, Response = ServiceResponse<B>, Error = actix_web::Error>,
     B: MessageBody + 'static,
 {
-    async fn run(mut self) -> io::Result<()> {
+    async fn run(mut self) -> io::Result<Served> {
+        let mut is_first = true;
         loop {
             let head = match self.next_head().await? {
+                NextHead::Complete(head)
+                    if is_first
+                        && self.requests == Admission::Served
+                        && *head == *HTTP2_PREFACE_HEAD =>
+                {
+                    let mut read = BytesMut::from(&*head);
+                    read.unsplit(self.input);
+                    return Ok(Served::Http2(self.stream, read));
+                }
                 NextHead::Complete(head) => head,
-                NextHead::Refused(refusal, head) => return self.refuse(refusal, &head).await,
+                NextHead::Refused(refusal, head) => {
+                    self.refuse(refusal, &head).await?;
+                    return Ok(Served::Ended);
+                }
                 NextHead::End => {
                     self.stream.close();
-                    return Ok(());
+                    return Ok(Served::Ended);
                 }
             };
+            is_first = false;
             if self.requests != Admission::Served {
-                return self.refuse(HeadRefusal::HttpsOnly, &head).await;
+                self.send_to_https(head).await?;
+                return Ok(Served::Ended);
             }
             let (request, fields) = match self.request(&head) {
                 Ok(request) => request,
-                Err(refusal) => return self.refuse(refusal, &head).await,
+                Err(refusal) => {
+                    self.refuse(refusal, &head).await?;
+                    return Ok(Served::Ended);
+                }
             };
             // Its memory is that of the headers now.
             drop(head);
@@ -162,9 +156,12 @@ where
                 AfterResponse::KeepAlive => self.deadline.restart(self.service.limits.idle),
                 AfterResponse::End => {
                     self.stream.close();
-                    return Ok(());
+                    return Ok(Served::Ended);
                 }
-                AfterResponse::Linger => return self.linger().await,
+                AfterResponse::Linger => {
+                    self.linger().await?;
+                    return Ok(Served::Ended);
+                }
             }
         }
     }

@@ -12,7 +12,7 @@ use std::{
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::AsyncWrite as _;
 
-use super::{super::client_stream::ClientStream, buffers::SpareBuffers};
+use crate::server::{buffers::SpareBuffers, client_stream::ClientStream};
 
 /// A smaller piece is copied behind what precedes it, in bytes: that costs less than a piece of its own.
 const MIN_PIECE_BYTES: usize = 4 * 1024;

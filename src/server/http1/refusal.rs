@@ -2,22 +2,19 @@
 
 use std::{
     future::{Future as _, poll_fn},
-    io::{self, Write as _},
+    io,
     pin::{Pin, pin},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use actix_http::StatusCode;
 use actix_rt::time::sleep;
 use bytes::Bytes;
 use tokio::io::AsyncWrite as _;
 
 use super::{Http1, head::HEAD_ROOM};
-use crate::{
-    error::FORWARDED_METHODS,
-    proxy::RefusalEntry,
-    server::request_head::{self, HeadRefusal},
+use crate::server::{
+    opening::Admission, redirect::https_url, refused::Refused, request_head::HeadRefusal,
 };
 
 /// How long a connection stays open for a client that still sends after the last response. Data that arrives at a closed
@@ -26,26 +23,44 @@ const LINGER: Duration = Duration::from_secs(2);
 
 impl<S> Http1<S> {
     /// Refuses a head, and ends the connection. `head` is empty if it is not known.
-    pub(super) async fn refuse(mut self, refusal: HeadRefusal, head: &[u8]) -> io::Result<()> {
-        // The request line of any other refused head says nothing certain.
-        let request = match refusal {
-            HeadRefusal::Connect | HeadRefusal::OtherHost => request_head::method_and_target(head),
-            _ => None,
+    pub(super) async fn refuse(self, refusal: HeadRefusal, head: &[u8]) -> io::Result<()> {
+        let refused = Refused::new(&self.service.refusals, refusal, head, self.peer);
+        self.end_with(refused).await
+    }
+
+    /// Redirects the request with this head to https, or refuses it where that is not possible, and ends the connection.
+    pub(super) async fn send_to_https(self, head: Bytes) -> io::Result<()> {
+        let Admission::Redirected { tls_port } = self.requests else {
+            return self.refuse(HeadRefusal::HttpsOnly, &head).await;
         };
-        let request = request.as_ref();
-        let entry = self.service.refusals.refused(
-            refusal.status(),
-            request.map(|(method, target)| (&**method, &**target)),
-            &refusal.to_string(),
-            Some(self.peer.ip()),
-        );
-        let is_head = head.trim_ascii_start().starts_with(b"HEAD ");
-        let (head, sentence) = response(refusal, is_head, &entry);
-        self.output.push(head);
-        self.output.push(sentence.clone());
+        let request = match self.request(&head) {
+            Ok((request, _)) => request,
+            Err(refusal) => return self.refuse(refusal, &head).await,
+        };
+        let local_port = self.stream.local_addr().map_or(0, |address| address.port());
+        match https_url(&request, local_port, tls_port) {
+            None => self.refuse(HeadRefusal::HttpsOnly, &head).await,
+            Some(url) => {
+                let refusals = &self.service.refusals;
+                let redirected = Refused::redirected(refusals, &url, &head, self.peer);
+                self.end_with(redirected).await
+            }
+        }
+    }
+
+    async fn end_with(mut self, refused: Refused) -> io::Result<()> {
+        let status = format!("HTTP/1.1 {}\r\n", refused.status);
+        for part in [
+            status.as_bytes(),
+            &refused.lines,
+            b"connection: close\r\n\r\n",
+        ] {
+            self.output.extend(part);
+        }
+        self.output.push(refused.sentence.clone());
         poll_fn(|context| self.poll_write_all(context)).await?;
-        entry.sent(sentence.len());
-        entry.ended();
+        refused.entry.sent(refused.sentence.len());
+        refused.entry.ended();
         self.linger().await
     }
 
@@ -75,29 +90,4 @@ impl<S> Http1<S> {
             }
         }
     }
-}
-
-/// The head of the response, and its body.
-fn response(refusal: HeadRefusal, is_head: bool, entry: &RefusalEntry) -> (Bytes, Bytes) {
-    let status = refusal.status();
-    let mut sentence = format!("{refusal}.\n");
-    sentence[..1].make_ascii_uppercase();
-    let length = sentence.len();
-    if is_head {
-        sentence.clear();
-    }
-    let allow = match status {
-        StatusCode::METHOD_NOT_ALLOWED => format!("allow: {FORWARDED_METHODS}\r\n"),
-        _ => String::new(),
-    };
-    let mut head = Vec::new();
-    // Writing to memory does not fail.
-    let _ = write!(
-        head,
-        "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\n\
-         connection: close\r\n{allow}x-cache: MISS\r\ncache-status: caching-proxy\r\n"
-    );
-    entry.write_id(&mut head);
-    head.extend_from_slice(b"\r\n");
-    (head.into(), sentence.into())
 }

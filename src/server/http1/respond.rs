@@ -21,9 +21,15 @@ use bytes::Bytes;
 use super::{
     AfterResponse, Http1,
     received_body::ReceivedBody,
-    response_head::{self, HeaderLines, ResponseFraming},
+    response_head::{self, HeaderLines},
 };
-use crate::{proxy::Tunnel, server::request_head::ConnectionFields};
+use crate::{
+    proxy::Tunnel,
+    server::{
+        content::{ContentEnd, ContentProgress, ResponseFraming},
+        request_head::ConnectionFields,
+    },
+};
 
 /// As long as fewer bytes wait to be written, the body is asked for more.
 const MIN_WAITING_BYTES: usize = 64 * 1024;
@@ -37,51 +43,6 @@ struct Asked {
     method: Method,
     version: Version,
     keep_alive: bool,
-}
-
-/// How much of a body was taken from the application.
-struct ContentProgress {
-    framing: ResponseFraming,
-    /// How many bytes are to come; `None` if the head does not say it.
-    left: Option<u64>,
-    /// `None` before the end.
-    end: Option<ContentEnd>,
-}
-
-/// How a body has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ContentEnd {
-    Whole,
-    /// It failed, or is not as long as its head says.
-    Cut,
-}
-
-impl ContentProgress {
-    fn new(framing: ResponseFraming) -> Self {
-        Self {
-            framing,
-            left: match framing {
-                ResponseFraming::Sized(bytes) => Some(bytes),
-                _ => None,
-            },
-            end: None,
-        }
-    }
-
-    /// What is to be sent of what the application gives next. Too many or too few bytes are a failure: the client would
-    /// look for the next response in the wrong place.
-    fn next<E>(&mut self, given: Option<Result<Bytes, E>>) -> Option<Bytes> {
-        let left = self.left.unwrap_or(u64::MAX);
-        match given {
-            Some(Ok(bytes)) if bytes.len() as u64 <= left => {
-                self.left = self.left.map(|left| left - bytes.len() as u64);
-                return Some(bytes);
-            }
-            None if matches!(self.left, None | Some(0)) => self.end = Some(ContentEnd::Whole),
-            Some(_) | None => self.end = Some(ContentEnd::Cut),
-        }
-        None
-    }
 }
 
 impl<S, B> Http1<S>
@@ -350,55 +311,5 @@ impl<S> Http1<S> {
         let stopping = Box::pin(async move { stopping.notified().await });
         tunnel.begin(self.input.split(), stopping);
         poll_fn(|context| tunnel.poll(context, &mut self.stream)).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_body_of_another_length_than_its_head_says_is_cut() {
-        const CUT: Option<&str> = None;
-        let (whole, cut) = (Some(ContentEnd::Whole), Some(ContentEnd::Cut));
-        for (framing, given, sent, end) in [
-            (
-                ResponseFraming::Sized(3),
-                &[Some("ab"), Some("c")][..],
-                "abc",
-                whole,
-            ),
-            (ResponseFraming::Sized(3), &[Some("ab")], "ab", cut),
-            (
-                ResponseFraming::Sized(3),
-                &[Some("ab"), Some("cd")],
-                "ab",
-                cut,
-            ),
-            (ResponseFraming::Sized(3), &[Some("abc"), CUT], "abc", cut),
-            (
-                ResponseFraming::Chunked,
-                &[Some("ab"), Some("c")],
-                "abc",
-                whole,
-            ),
-            (ResponseFraming::UntilClose, &[Some("ab"), CUT], "ab", cut),
-        ] {
-            let mut progress = ContentProgress::new(framing);
-            let mut taken = String::new();
-            let mut given = given.iter().map(|piece| {
-                piece
-                    .ok_or(())
-                    .map(|text: &'static str| Bytes::from_static(text.as_bytes()))
-            });
-            while progress.end.is_none() {
-                let next = progress.next(given.next());
-                taken.push_str(
-                    next.as_deref()
-                        .map_or("", |bytes| std::str::from_utf8(bytes).unwrap()),
-                );
-            }
-            assert_eq!((&*taken, progress.end), (sent, end), "{framing:?}");
-        }
     }
 }

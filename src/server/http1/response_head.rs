@@ -1,45 +1,16 @@
 //! The head of a response, as it is written to the client.
 
-use std::cell::RefCell;
-
 use actix_http::{ConnectionType, ResponseHead, body::BodySize};
-use actix_web::http::{Method, StatusCode, Version, header};
+use actix_web::http::{StatusCode, Version, header};
 use bytes::{BufMut as _, BytesMut};
 
-use crate::{clock, policy, proxy::PreparedHeaders};
-
-/// How a client finds the end of a response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ResponseFraming {
-    /// There is no body.
-    None,
-    /// It has so many bytes.
-    Sized(u64),
-    /// It is sent in chunks (RFC 9112, 7.1).
-    Chunked,
-    /// The connection ends after it: HTTP/1.0 knows no chunks.
-    UntilClose,
-}
-
-impl ResponseFraming {
-    /// The framing of the body of a response to a request with this method and version (RFC 9112, 6.3).
-    pub(super) fn of(
-        (method, version): (&Method, Version),
-        status: StatusCode,
-        size: BodySize,
-    ) -> Self {
-        let is_bodiless = *method == Method::HEAD
-            || status.is_informational()
-            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        match size {
-            _ if is_bodiless => Self::None,
-            BodySize::None | BodySize::Sized(0) => Self::None,
-            BodySize::Sized(bytes) => Self::Sized(bytes),
-            BodySize::Stream if version >= Version::HTTP_11 => Self::Chunked,
-            BodySize::Stream => Self::UntilClose,
-        }
-    }
-}
+use crate::{
+    proxy::PreparedHeaders,
+    server::{
+        content::{ResponseFraming, content_length, is_without_coding, is_written_by_server},
+        date::date,
+    },
+};
 
 /// The status and the headers of a response.
 pub(super) struct HeaderLines<'a> {
@@ -65,19 +36,15 @@ pub(super) fn write(
     into.put_u8(b' ');
     into.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     into.put_slice(b"\r\n");
-    // RFC 9110, 8.6: a 304 may say the length that the 200 would have.
-    let keeps_length = status == StatusCode::NOT_MODIFIED;
     let mut has_date = prepared.is_some_and(PreparedHeaders::has_date);
     if let Some(prepared) = prepared {
         into.put_slice(prepared.lines());
     }
     for (name, value) in &head.headers {
-        match *name {
-            header::CONNECTION | header::TRANSFER_ENCODING => continue,
-            header::CONTENT_LENGTH if !keeps_length => continue,
-            header::DATE => has_date = true,
-            _ => {}
+        if is_written_by_server(name, status) {
+            continue;
         }
+        has_date |= *name == header::DATE;
         for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
             into.put_slice(part);
         }
@@ -91,20 +58,14 @@ pub(super) fn write(
 }
 
 fn write_length(into: &mut BytesMut, status: StatusCode, size: BodySize, framing: ResponseFraming) {
-    // RFC 9112, 6.1 and 6.2: neither field in a response to which no body belongs in any case.
-    let is_bodiless = status.is_informational()
-        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    match (framing, size) {
-        _ if is_bodiless => {}
-        (ResponseFraming::Chunked, _) => into.put_slice(b"transfer-encoding: chunked\r\n"),
-        // A response to HEAD says the length of the body that a GET would get.
-        (_, BodySize::Sized(bytes)) => {
-            let mut buffer = [0; MAX_DIGITS];
-            for part in [b"content-length: ", decimal(bytes, &mut buffer), b"\r\n"] {
-                into.put_slice(part);
-            }
+    if framing == ResponseFraming::Chunked && !is_without_coding(status) {
+        into.put_slice(b"transfer-encoding: chunked\r\n");
+    }
+    if let Some(bytes) = content_length(status, (size, framing)) {
+        let mut buffer = [0; MAX_DIGITS];
+        for part in [b"content-length: ", decimal(bytes, &mut buffer), b"\r\n"] {
+            into.put_slice(part);
         }
-        _ => {}
     }
 }
 
@@ -135,23 +96,11 @@ fn write_connection(into: &mut BytesMut, kind: ConnectionType, version: Version,
     }
 }
 
-thread_local! {
-    /// A second since the epoch, and its Date.
-    static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
-}
-
 /// Writes the Date of a response that has none (RFC 9110, 6.6.1).
 fn write_date(into: &mut BytesMut) {
-    let now = clock::now();
-    DATE.with_borrow_mut(|(second, date)| {
-        if *second != now.unix_seconds() || date.is_empty() {
-            *second = now.unix_seconds();
-            *date = policy::imf_fixdate(now);
-        }
-        for part in ["date: ", date, "\r\n"] {
-            into.put_slice(part.as_bytes());
-        }
-    });
+    for part in [b"date: ", &*date(), b"\r\n"] {
+        into.put_slice(part);
+    }
 }
 
 #[cfg(test)]

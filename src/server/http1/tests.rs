@@ -7,8 +7,12 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::Limits;
-use crate::{cache::WorkerCacheMode, config::Config, origin::OriginUrl, server::Server};
+use crate::{
+    cache::WorkerCacheMode,
+    config::Config,
+    origin::OriginUrl,
+    server::{Limits, Server},
+};
 
 #[test]
 fn a_connection_is_closed_when_it_was_idle_for_too_long_after_a_response() {

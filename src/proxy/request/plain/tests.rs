@@ -40,6 +40,11 @@ const CONFIGURATIONS: &[&str] = &[
      [[rules]]\npath = \"/c\"\npolicy = \"strict\"",
     "[[routes]]\npath = \"/a/*\"\norigin = \"http://a.test/base\"\nstrip_prefix = true\nsort_query = true\n\
      [[routes]]\nhost = \"*.test\"\norigin = \"http://b.test\"\npreserve_host = true",
+    "tls = true",
+    "tls = true\npreserve_host = true",
+    "tls = true\ntls_port = 8443",
+    "tls = true\ntls_port = 8443\npreserve_host = true",
+    "tls = true\ntls_port = 8443\n[[routes]]\npath = \"/a/*\"\norigin = \"https://a.test\"",
 ];
 
 const TARGETS: &[&str] = &[
@@ -135,6 +140,7 @@ const SELECTORS: &[&str] = &[
 struct Configured {
     shared: Shared,
     config: Rc<RequestConfig>,
+    scheme: ClientScheme,
 }
 
 impl Configured {
@@ -160,6 +166,7 @@ impl Configured {
         Self {
             shared,
             config: WorkerConfig::new(updates, observer).current(),
+            scheme: ClientScheme::Http,
         }
     }
 
@@ -172,7 +179,13 @@ impl Configured {
         sent: (&'a Method, &'a Uri, &'a HeaderMap),
         meaning: &Cell<Option<PlainHeaders>>,
     ) -> Option<PlainRequest<'a>> {
-        PlainRequest::of(sent, &self.config, &self.shared.secret, meaning)
+        PlainRequest::of(
+            sent,
+            self.scheme,
+            &self.config,
+            &self.shared.secret,
+            meaning,
+        )
     }
 
     fn forwarded(
@@ -197,6 +210,7 @@ impl Configured {
             version: Version::HTTP_11,
             framing: RequestFraming::None,
             peer: Some([127, 0, 0, 1].into()),
+            scheme: self.scheme,
         };
         let config = &self.config;
         let names = (&config.config, &config.names);
@@ -249,13 +263,14 @@ proptest! {
     fn a_plain_request_is_decided_like_the_forwarded_one(
         file in select(CONFIGURATIONS),
         target in select(TARGETS),
+        scheme in select(&[ClientScheme::Http, ClientScheme::Https][..]),
         host in select(&["a.test", "b.test:8000", "other:1", "o'hara.test"][..]),
         method in select(&[Method::GET, Method::GET, Method::HEAD][..]),
         asked in lines(),
         before in select(TARGETS),
         others in vec((lines(), vec(select(SELECTORS), 0..3), any::<bool>()), 0..4),
     ) {
-        let proxy = Configured::new(file);
+        let proxy = Configured { scheme, ..Configured::new(file) };
         let uri: Uri = target.parse().unwrap();
         let with_host = |lines: &[(&str, &str)]| map(&[&[("host", host)], lines].concat());
         let headers = with_host(&asked);
@@ -363,4 +378,31 @@ fn a_host_that_a_key_escapes_is_not_plain() {
     };
     assert!(is_plain("a.test:8000"));
     assert!(!is_plain("o'hara.test"));
+}
+
+#[test]
+fn clients_with_and_without_tls_share_what_the_origin_is_told_nothing_different_for() {
+    for (file, is_shared) in [
+        ("", true),
+        ("tls = true", true),
+        ("tls = true\ntls_port = 8443\nredirect_http = true", true),
+        ("tls = true\ntls_port = 8443", false),
+        ("tls = true\ntls_port = 8443\npreserve_host = true", false),
+        (
+            "tls = true\ntls_port = 8443\nroutes = [{ path = \"/*\", origin = \"https://a.test\" }]",
+            true,
+        ),
+    ] {
+        let key = |scheme| {
+            let proxy = Configured {
+                scheme,
+                ..Configured::new(file)
+            };
+            let headers = map(&[("host", "a.test")]);
+            let forwarded = proxy.forwarded(&Uri::from_static("/"), &headers).unwrap();
+            forwarded.key.resource.clone()
+        };
+        let is_same = key(ClientScheme::Http) == key(ClientScheme::Https);
+        assert_eq!(is_same, is_shared, "{file}");
+    }
 }

@@ -30,6 +30,7 @@ impl ClientInfo {
     pub(crate) fn new(request: &HttpRequest, (method, target): (&str, &str)) -> Self {
         let version = match request.version() {
             Version::HTTP_10 => "HTTP/1.0",
+            Version::HTTP_2 => "HTTP/2.0",
             _ => "HTTP/1.1",
         };
         let text = |name: HeaderName| {

@@ -13,7 +13,7 @@ const MAX_BYTES: usize = 64 * 1024;
 
 /// Empty buffers of one worker.
 #[derive(Default)]
-pub(in crate::server) struct SpareBuffers(RefCell<Vec<BytesMut>>);
+pub(super) struct SpareBuffers(RefCell<Vec<BytesMut>>);
 
 impl SpareBuffers {
     /// An empty buffer, which has been used before if there is one.

@@ -9,6 +9,11 @@ use std::{
 };
 
 use rustix::fs::{OFlags, statvfs};
+#[cfg(target_os = "linux")]
+use {
+    rustix::io::{ReadWriteFlags, preadv2},
+    std::io::IoSliceMut,
+};
 
 #[cfg(test)]
 pub(super) mod faulty;
@@ -47,10 +52,21 @@ pub(super) enum OpenMode {
     CreateNew,
 }
 
+/// Where the bytes of a file are read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReadFrom {
+    /// The disk, which may take long: only threads of the disk wait for it.
+    Disk,
+    /// What the system has in memory.
+    Memory,
+}
+
 /// An open file.
 pub(super) trait StoreFile: Send + Sync {
     /// Reads up to the length of the buffer, and returns the number of bytes. 0 is the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// The same, but does not wait for the disk: fails with [`ErrorKind::WouldBlock`] unless the system has the bytes in memory.
+    fn read_in_memory_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes, and returns the number of bytes written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
     /// Cuts the file, or extends it by zeros that take no space.
@@ -63,9 +79,23 @@ pub(super) trait StoreFile: Send + Sync {
     fn identity(&self) -> io::Result<FileIdentity>;
 
     /// Fills the buffer, or fails with [`ErrorKind::UnexpectedEof`].
-    fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.read_exact_from(ReadFrom::Disk, buffer, offset)
+    }
+
+    /// The same, from there.
+    fn read_exact_from(
+        &self,
+        from: ReadFrom,
+        mut buffer: &mut [u8],
+        mut offset: u64,
+    ) -> io::Result<()> {
         while !buffer.is_empty() {
-            match self.read_at(buffer, offset) {
+            let read = match from {
+                ReadFrom::Disk => self.read_at(buffer, offset),
+                ReadFrom::Memory => self.read_in_memory_at(buffer, offset),
+            };
+            match read {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(read) => {
                     buffer = &mut buffer[read..];
@@ -217,6 +247,17 @@ impl StoreFile for File {
         std::os::unix::fs::FileExt::read_at(self, buffer, offset)
     }
 
+    #[cfg(target_os = "linux")]
+    fn read_in_memory_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let into = &mut [IoSliceMut::new(buffer)];
+        Ok(preadv2(self, into, offset, ReadWriteFlags::NOWAIT)?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn read_in_memory_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+        Err(ErrorKind::WouldBlock.into())
+    }
+
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         std::os::unix::fs::FileExt::write_at(self, bytes, offset)
     }
@@ -260,6 +301,9 @@ mod tests {
         assert_eq!(mode_of(&root.path().join("large")), 0o700);
         assert_eq!(mode_of(&root.path().join("large/a")), 0o600);
         let mut buffer = [1; 8];
+        // Not every file system tells what it has in memory.
+        let in_memory = file.read_exact_from(ReadFrom::Memory, &mut buffer, 0);
+        assert!(in_memory.is_err() || &buffer == b"\0\0\0\0body");
         file.read_exact_at(&mut buffer, 0).unwrap();
         assert_eq!(&buffer, b"\0\0\0\0body");
         let short = file.read_exact_at(&mut buffer, 1).unwrap_err();

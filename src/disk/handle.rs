@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future::{Either, ready};
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout, timeout_at},
@@ -19,6 +20,7 @@ use crate::disk::{
     large::{LargeBody, LargeFiles, LargeFuture, LargeWrite, LargeWriter},
     large_file::OpenLargeFile,
     large_thread::{LargeJob, LargeThread},
+    lookup::look_up_in_memory,
     messages::{EndCall, Message},
     readers::{Answer, ReadJob, Readers},
     record::Record,
@@ -96,14 +98,28 @@ impl DiskHandle {
         addresses: Vec<Address>,
         is_whole: bool,
     ) -> impl Future<Output = Result<Vec<StoredRecord>, DiskUnavailable>> + Send + 'static {
+        if let Some(found) = self.get_at_once(&addresses) {
+            return Either::Left(ready(Ok(found)));
+        }
         let files = self.large_files();
         let time = self.shared.timing.lookup(self.shared.is_loading());
-        self.ask(time, move |answer| ReadJob::Get {
+        Either::Right(self.ask(time, move |answer| ReadJob::Get {
             addresses,
             is_whole,
             files,
             answer,
-        })
+        }))
+    }
+
+    /// What is at the addresses, if that needs no thread of the disk.
+    fn get_at_once(&self, addresses: &[Address]) -> Option<Vec<StoredRecord>> {
+        let shared = &self.shared;
+        if shared.is_loading() || !shared.availability.may_read() {
+            return None;
+        }
+        let found = look_up_in_memory(shared, addresses)?;
+        shared.numbers.looked_up(&found);
+        Some(found)
     }
 
     pub(super) fn scan(

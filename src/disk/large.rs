@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, Either, ready};
 
 use crate::disk::{
     large_file::OpenLargeFile, reservation::Reservation, segment::LargeName,
@@ -147,7 +147,10 @@ impl LargeReader {
         &self,
         offset: u64,
     ) -> impl Future<Output = Result<Bytes, DiskUnavailable>> + Send + 'static {
-        self.files.read(self.file.clone(), offset)
+        match self.file.read_in_memory(offset) {
+            Some(bytes) => Either::Left(ready(Ok(bytes))),
+            None => Either::Right(self.files.read(self.file.clone(), offset)),
+        }
     }
 }
 

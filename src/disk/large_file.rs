@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::disk::{
     checksum::checksum,
-    files::{Files, OpenMode, StoreFile},
+    files::{Files, OpenMode, ReadFrom, StoreFile},
     layout::{u32_at, u64_at},
     segment::LargeName,
 };
@@ -248,6 +248,15 @@ impl OpenLargeFile {
     ///
     /// [`BlockError`].
     pub(super) fn read(&self, offset: u64) -> Result<Bytes, BlockError> {
+        self.read_from(ReadFrom::Disk, offset)
+    }
+
+    /// The same without waiting for the disk. `None` if a thread of the disk has to read.
+    pub(super) fn read_in_memory(&self, offset: u64) -> Option<Bytes> {
+        self.read_from(ReadFrom::Memory, offset).ok()
+    }
+
+    fn read_from(&self, from: ReadFrom, offset: u64) -> Result<Bytes, BlockError> {
         if offset >= self.name.body_len {
             return Ok(Bytes::new());
         }
@@ -258,7 +267,7 @@ impl OpenLargeFile {
         let mut block = vec![0; len + 8];
         let at = begin / BLOCK_BYTES * (BLOCK_BYTES + BLOCK_CHECKSUM_BYTES) + HEADER_BYTES;
         self.file
-            .read_exact_at(&mut block, at)
+            .read_exact_from(from, &mut block, at)
             .map_err(|error| match error.kind() {
                 io::ErrorKind::UnexpectedEof => BlockError::Corrupt,
                 _ => BlockError::Io(error),

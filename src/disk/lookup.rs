@@ -8,6 +8,7 @@ use crate::disk::{
     address::{Address, KeyHash},
     contents::RemovedRecords,
     ended::RuleVerdict,
+    files::ReadFrom,
     large::{LargeBody, LargeFiles},
     layout::{HEADER_BYTES, HeadBlock, RecordHeader, checked_body, checked_head, parse_head_block},
     open_segments::OpenSegment,
@@ -19,6 +20,8 @@ use crate::disk::{
 
 /// How much is read first where the head of a record is read without its body.
 const HEAD_GUESS_BYTES: u64 = 4096;
+/// A handler does not read more than this, in bytes.
+const MOST_READ_AT_ONCE: u64 = 128 * 1024;
 /// How often a response is looked for at another place, because it was replaced while it was read.
 const MAX_MOVES: usize = 4;
 
@@ -37,12 +40,24 @@ pub(super) struct LookedUp {
     pub(super) removed: RemovedRecords,
 }
 
+/// Who reads a record.
+#[derive(Clone, Copy)]
+enum RecordReader<'a> {
+    /// A thread of the disk. This gives it the bodies in files of their own.
+    Thread(&'a Arc<dyn LargeFiles>),
+    /// A handler. It waits neither for the disk nor for a lock.
+    Handler,
+}
+
 /// Reads a record, or as much of it. `None` if it cannot be read, or is not as it was written.
-fn read_record(segment: &OpenSegment, place: Place, len: u64) -> Option<(RecordHeader, Vec<u8>)> {
+fn read_record(
+    segment: &OpenSegment,
+    (place, len): (Place, u64),
+    from: ReadFrom,
+) -> Option<(RecordHeader, Vec<u8>)> {
     let mut record = vec![0; usize::try_from(len.min(place.len())).ok()?];
-    segment
-        .file
-        .read_exact_at(&mut record, place.offset())
+    let file = &segment.file;
+    file.read_exact_from(from, &mut record, place.offset())
         .ok()?;
     let header = RecordHeader::parse(&record, segment.seed)?;
     Some((header, record))
@@ -50,10 +65,11 @@ fn read_record(segment: &OpenSegment, place: Place, len: u64) -> Option<(RecordH
 
 /// Reads the head of a record. `None` if it cannot be read, or is not as it was written.
 pub(super) fn read_head(segment: &OpenSegment, place: Place) -> Option<RecordHead> {
-    let (header, mut record) = read_record(segment, place, HEAD_GUESS_BYTES)?;
+    let read = |len| read_record(segment, (place, len), ReadFrom::Disk);
+    let (header, mut record) = read(HEAD_GUESS_BYTES)?;
     let needed = HEADER_BYTES as u64 + u64::from(header.head_len);
     if needed > record.len() as u64 {
-        record = read_record(segment, place, needed)?.1;
+        record = read(needed)?.1;
     }
     let block = checked_head(&header, &record)?;
     let HeadBlock { address, head } = parse_head_block(block)?;
@@ -76,7 +92,7 @@ pub(super) fn look_up(
         for (key, place) in shared.index.find(shared.hasher.address(address)) {
             let mut place = place;
             for _ in 0..MAX_MOVES {
-                match read_at(shared, files, address, key, place) {
+                match read_at(shared, RecordReader::Thread(files), address, key, place) {
                     ReadAt::Found(mut record) => {
                         record.address_index = number;
                         shared.index.mark_used(key, place);
@@ -99,6 +115,34 @@ pub(super) fn look_up(
     found
 }
 
+/// Reads all variants at the addresses, as [`look_up`] does, without waiting. `None` if a thread of the disk has to look: a
+/// record is not in the memory of the system, or is large, or cannot be read.
+pub(super) fn look_up_in_memory(
+    shared: &DiskShared,
+    addresses: &[Address],
+) -> Option<Vec<StoredRecord>> {
+    let mut records = Vec::new();
+    let mut bytes = 0;
+    for (number, address) in addresses.iter().enumerate() {
+        for (key, place) in shared.index.find(shared.hasher.address(address)) {
+            bytes += place.len();
+            if bytes > MOST_READ_AT_ONCE {
+                return None;
+            }
+            match read_at(shared, RecordReader::Handler, address, key, place) {
+                ReadAt::Found(mut record) => {
+                    record.address_index = number;
+                    shared.index.mark_used(key, place);
+                    records.push(record);
+                }
+                ReadAt::Ended => {}
+                ReadAt::Moved(_) | ReadAt::Corrupt => return None,
+            }
+        }
+    }
+    shared.availability.may_read().then_some(records)
+}
+
 /// What is at a place.
 enum ReadAt {
     Found(StoredRecord),
@@ -113,12 +157,12 @@ enum ReadAt {
 /// The record at a place.
 fn read_at(
     shared: &DiskShared,
-    files: &Arc<dyn LargeFiles>,
+    reader: RecordReader<'_>,
     address: &Address,
     key: KeyHash,
     place: Place,
 ) -> ReadAt {
-    let read = read_whole(shared, files, key, place);
+    let read = read_whole(shared, reader, key, place);
     // Both are asked after the record was read, the rules first: when a rule is lifted, what it names has gone from the
     // index.
     let verdict = read.as_ref().map(|(header, found, record)| {
@@ -145,23 +189,28 @@ fn read_at(
     ReadAt::Found(record)
 }
 
-/// The record at a place. `None` if it is not as it was written, or its body has gone.
+/// The record at a place. `None` if it is not as it was written, or its body has gone, or the reader would have to wait.
 fn read_whole(
     shared: &DiskShared,
-    files: &Arc<dyn LargeFiles>,
+    reader: RecordReader<'_>,
     key: KeyHash,
     place: Place,
 ) -> Option<(RecordHeader, Address, StoredRecord)> {
     let segment = shared.segments.get(place.segment())?;
-    let (header, record) = read_record(&segment, place, place.len())?;
+    let from = match reader {
+        RecordReader::Thread(_) => ReadFrom::Disk,
+        RecordReader::Handler => ReadFrom::Memory,
+    };
+    let (header, record) = read_record(&segment, (place, place.len()), from)?;
     if header.key != key {
         return None;
     }
     let block = parse_head_block(checked_head(&header, &record)?)?;
     let record = Bytes::from(record);
-    let body = match header.large {
-        None => StoredBody::Memory(record.slice(checked_body(&header, &record)?)),
-        Some(number) => {
+    let body = match (header.large, reader) {
+        (None, _) => StoredBody::Memory(record.slice(checked_body(&header, &record)?)),
+        (Some(_), RecordReader::Handler) => return None,
+        (Some(number), RecordReader::Thread(files)) => {
             let body_len = header.body_len;
             let is_there = shared.contents().has_file(number);
             let name = is_there.then_some(LargeName { number, body_len })?;

@@ -39,8 +39,9 @@
 //! - A record that is found is checked: its bytes, its whole address, and after it was read that it has not ended
 //!   meanwhile.
 //! - A response that cannot be stored takes the one that it would have replaced with it.
-//! - Handlers read the index and the numbers without locks, and reach the threads by messages. Only the threads share
-//!   a lock, and none holds it while it reads or writes.
+//! - Handlers read the index and the numbers without locks, and a record or a block of a body where the system has it in
+//!   memory: such a read does not wait for the disk. For all else they reach the threads by messages. Only the threads
+//!   share a lock, and none holds it while it reads or writes.
 
 mod address;
 mod availability;

@@ -219,12 +219,7 @@ fn get(
     context.upkeep.remove_large(&found.removed);
     let is_enough = !is_whole && !found.records.is_empty();
     if is_enough || !is_loading {
-        let numbers = &context.shared.numbers;
-        let counted = match found.records.is_empty() {
-            true => &numbers.misses,
-            false => &numbers.hits,
-        };
-        DiskNumbers::add(counted, 1);
+        context.shared.numbers.looked_up(&found.records);
         let _ = answer.send(Ok(found.records));
         return;
     }

@@ -23,7 +23,7 @@ use crate::disk::{
     open_segments::OpenSegments,
     place::Place,
     reservation::ArrivingSpace,
-    results::DiskStats,
+    results::{DiskStats, StoredRecord},
 };
 
 /// What the threads of the disk share. Handlers use only what has no lock.
@@ -196,6 +196,15 @@ impl DiskNumbers {
     /// Counts up.
     pub(super) fn add(number: &AtomicU64, count: u64) {
         number.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Counts a lookup that has found these.
+    pub(super) fn looked_up(&self, found: &[StoredRecord]) {
+        let counted = match found.is_empty() {
+            true => &self.misses,
+            false => &self.hits,
+        };
+        Self::add(counted, 1);
     }
 
     /// Counts down, to 0 at the least.

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::task::yield_now;
+
 use crate::{
     cache::{
         disk_tier::on_disk::OnDisk,
@@ -23,6 +25,8 @@ use crate::{
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
 /// Bodies up to this size are read into memory. Larger ones are sent from disk, which costs no more.
 const MOST_READ_BYTES: u64 = 1024 * 1024;
+/// After so many bytes other tasks of the thread run.
+const READ_AT_ONCE_BYTES: u64 = 256 * 1024;
 /// The pieces of a body that is loaded, in bytes.
 const PIECE_BYTES: usize = 64 * 1024;
 
@@ -134,6 +138,10 @@ async fn read(large: &LargeBody, ticket: &FetchTicket) -> Result<Option<Body>, D
             pieces.push(Piece::copy_of(piece, 0, ticket.budget()));
         }
         read_bytes += bytes.len() as u64;
+        if read_bytes.is_multiple_of(READ_AT_ONCE_BYTES) {
+            // What the system has in memory comes without a pause.
+            yield_now().await;
+        }
     }
     Ok(Some(Body::new(pieces)))
 }

@@ -36,6 +36,7 @@ impl FaultyFiles {
             changes: 0,
             stop_after: u64::MAX,
             faults: Vec::new(),
+            is_cold: false,
             total_bytes: 1 << 40,
         })
     }
@@ -53,6 +54,11 @@ impl FaultyFiles {
 
     pub(in crate::disk) fn fail(&self, fault: Fault) {
         self.state().faults.push(fault);
+    }
+
+    /// From now on the system has nothing in memory.
+    pub(in crate::disk) fn go_cold(&self) {
+        self.state().is_cold = true;
     }
 
     /// No sync of a file ends until what this returns is dropped.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
+
 use super::{MIB, TestRecord, address, bytes, limits, open, open_with, record, timing, until};
 use crate::disk::{
     DiskUnavailable, End, Ended, ScanCursor, StoredBody,
@@ -63,6 +65,32 @@ async fn store_get(
     addresses: Vec<crate::disk::Address>,
 ) -> Result<Vec<crate::disk::StoredRecord>, DiskUnavailable> {
     store.disk.get(addresses).await
+}
+
+#[test]
+fn what_the_system_has_in_memory_is_found_without_a_thread() {
+    let files = FaultyFiles::new();
+    let store = open(&files);
+    store.store(record("/a", 1, b"body"));
+    until(|| !store.disk.stats().is_loading);
+    let at_once = |name: &str| {
+        let found = store.disk.get(vec![address(name, "")]).now_or_never();
+        found.map(|found| found.unwrap().len())
+    };
+    assert_eq!((at_once("/a"), at_once("/b")), (Some(1), Some(0)));
+    let stats = store.disk.stats();
+    assert_eq!((stats.hits, stats.misses), (1, 1));
+    // A thread reads more than a little, and what is not in memory.
+    for variant in 0..3 {
+        store.put(TestRecord {
+            variant: vec![variant],
+            ..record("/c", variant.into(), &bytes(1, 60_000))
+        });
+    }
+    store.settle();
+    assert_eq!(store.get("/c").len(), 3);
+    files.go_cold();
+    assert_eq!(store.find("/a"), Some((1, b"body".to_vec())));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Bodies in files of their own.
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 
 use super::{TestRecord, address, bytes, open, record, until};
 use crate::disk::{DiskUnavailable, End, StoredBody, files::faulty::FaultyFiles};
@@ -178,6 +179,24 @@ fn a_body_longer_than_allowed_is_refused() {
     store.store(record("/a", 1, &vec![0; 17 * 1024 * 1024]));
     assert_eq!(store.find("/a"), None);
     assert_eq!(store.disk.stats().dropped, 1);
+}
+
+#[test]
+fn an_open_body_is_read_without_a_thread_as_far_as_the_system_has_it_in_memory() {
+    let files = FaultyFiles::new();
+    let store = open(&files);
+    let body = bytes(1, 200_000);
+    store.store(record("/a", 1, &body));
+    let StoredBody::Large(large) = store.get("/a")[0].body.clone() else {
+        panic!("not a large body");
+    };
+    let opened = store.runtime.block_on(async { large.open().await });
+    let reader = opened.unwrap();
+    let first = reader.read(0).now_or_never().unwrap().unwrap();
+    assert_eq!(first, body[..65_536]);
+    files.go_cold();
+    let again = store.runtime.block_on(async { reader.read(0).await });
+    assert_eq!(again.unwrap(), first);
 }
 
 #[test]

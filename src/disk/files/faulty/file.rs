@@ -48,6 +48,18 @@ impl StoreFile for FaultyFile {
         Ok(len)
     }
 
+    /// What is to fail is read from the disk.
+    fn read_in_memory_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let is_cold = {
+            let state = self.state();
+            state.is_cold || !state.faults.is_empty()
+        };
+        match is_cold {
+            true => Err(ErrorKind::WouldBlock.into()),
+            false => self.read_at(buffer, offset),
+        }
+    }
+
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         if !self.can_write {
             return Err(ErrorKind::PermissionDenied.into());

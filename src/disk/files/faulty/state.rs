@@ -61,6 +61,8 @@ pub(super) struct State {
     pub(super) changes: u64,
     pub(super) stop_after: u64,
     pub(super) faults: Vec<Fault>,
+    /// The system has nothing in memory.
+    pub(super) is_cold: bool,
     pub(super) total_bytes: u64,
 }
 

@@ -23,6 +23,7 @@ use super::{
     *,
 };
 use crate::{
+    admin::ClearRequest,
     cache::Cache,
     config::{Config, Flags, LoadConfig},
     policy::IdentitySecret,
@@ -78,7 +79,7 @@ fn shared(port: u16) -> Arc<Shared> {
 
 async fn clear_from(root: &Path, port: Option<u16>) -> ClearReport {
     let surroundings = surroundings(root);
-    spawn_blocking(move || clear_in(&surroundings, port))
+    spawn_blocking(move || clear_in(&surroundings, port, ClearRequest::default()))
         .await
         .unwrap()
 }
@@ -149,7 +150,7 @@ fn files_of_killed_instances_are_removed_without_a_failure() {
     for left in ["8000.sock", "8002.sock"] {
         drop(UnixListener::bind(dir.join(left)).unwrap());
     }
-    let report = clear_in(&surroundings, None);
+    let report = clear_in(&surroundings, None, ClearRequest::default());
     assert!(report.cleared.is_empty() && report.failed.is_empty() && report.refused.is_empty());
     assert_eq!(fs::read_dir(dir).unwrap().count(), 0);
 }
@@ -210,7 +211,7 @@ fn a_socket_whose_owner_is_running_is_not_removed() {
     let socket = surroundings.make().unwrap().join("8000.sock");
     // The kernel refuses a stream to a socket of datagrams, alive as its owner is.
     let _owner = UnixDatagram::bind(&socket).unwrap();
-    let report = clear_in(&surroundings, None);
+    let report = clear_in(&surroundings, None, ClearRequest::default());
     assert!(matches!(
         report.failed[0].error,
         ControlError::Connect { .. }
@@ -239,7 +240,7 @@ fn instances_are_cleared_at_the_same_time_and_reported_in_order() {
                 drop(lock);
             });
         }
-        let report = clear_in(&surroundings, None);
+        let report = clear_in(&surroundings, None, ClearRequest::default());
         let ports: Vec<u16> = report.failed.iter().map(|failed| failed.port).collect();
         assert_eq!(ports, [8000, 8001, 8002]);
         for failed in report.failed {
@@ -272,7 +273,7 @@ fn a_running_instance_that_refuses_is_reported_as_failed() {
                 .write_all(b"HTTP/1.1 500 Internal Server Error\r\n\r\n")
                 .unwrap();
         });
-        let report = clear_in(&surroundings, None);
+        let report = clear_in(&surroundings, None, ClearRequest::default());
         assert!(report.cleared.is_empty());
         assert_eq!(report.failed[0].instance.as_ref(), Some(&instance));
     });
@@ -289,7 +290,7 @@ fn an_instance_that_ends_during_the_request_has_not_failed() {
             drop(listener.accept().unwrap());
             drop(lock);
         });
-        let report = clear_in(&surroundings, None);
+        let report = clear_in(&surroundings, None, ClearRequest::default());
         assert!(report.cleared.is_empty() && report.failed.is_empty());
     });
 }

@@ -1,8 +1,10 @@
 //! `--clear-cache`: clears the caches of running proxies.
 
+use std::time::Duration;
+
 use bytesize::ByteSize;
 use caching_proxy::{
-    admin::other_instances,
+    admin::{ClearRequest, other_instances},
     config::{self, Flags},
     control::{self, ClearReport, Instance, UnreachedInstance},
     error::Chain,
@@ -13,12 +15,14 @@ use crate::{
     terminal::{counted, print, say, say_error},
 };
 
-/// Clears the cache of the running proxies: of all, or of the one on --port.
+/// Clears the cache of the running proxies: of all, or of the one on --port. Waits so long for proxies that share it with
+/// them; `None` for the default.
 ///
 /// Reads neither the configuration file nor the environment: a mistake there must not prevent clearing.
-pub(crate) fn clear_caches(flags: &Flags) -> Result<(), Failure> {
+pub(crate) fn clear_caches(flags: &Flags, wait: Option<Duration>) -> Result<(), Failure> {
     let port = config::port_flag(flags)?;
-    let report = control::clear(port);
+    let request = wait.map_or_else(ClearRequest::default, ClearRequest::waiting);
+    let report = control::clear(port, request);
     if !report.cleared.is_empty() {
         say(&totals(&report));
     }

@@ -10,7 +10,7 @@ mod store_args;
 mod tls_args;
 mod warm_args;
 
-use std::ffi::OsString;
+use std::{ffi::OsString, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -58,6 +58,17 @@ pub struct Cli {
     /// Empty the cache of all running proxies of this user (with --port: of one), and exit
     #[arg(long, help_heading = BASICS, display_order = 3)]
     pub clear_cache: bool,
+
+    /// With --clear-cache: timeout waiting for the other proxies that share the cache (--redis) [default: 2s]
+    #[arg(
+        long,
+        help_heading = BASICS,
+        hide_short_help = true,
+        value_name = "DURATION",
+        requires = "clear_cache",
+        value_parser = entry_args::wait
+    )]
+    pub wait: Option<Duration>,
 }
 
 const BASICS: &str = "Basics";
@@ -322,7 +333,7 @@ pub enum Command {
         #[arg(short, long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
         port: Option<u16>,
     },
-    /// Print a guide: policies, configuration, applications, commands, offline, http, service, troubleshooting, internals
+    /// Print a guide: policies, configuration, applications, commands, offline, http, store, sharing, tls, service, troubleshooting, internals
     Guide {
         /// What it is about; without a topic, the guides are listed
         topic: Option<String>,
@@ -456,7 +467,7 @@ mod tests {
         let names: Vec<String> = Cli::command()
             .get_arguments()
             .filter_map(|argument| argument.get_long().map(str::to_owned))
-            .filter(|name| name != "clear-cache" && name != "help" && name != "version")
+            .filter(|name| !["clear-cache", "wait", "help", "version"].contains(&name.as_str()))
             .collect();
         let mut line = vec!["caching-proxy".to_owned()];
         line.extend(names.iter().map(|name| format!("--{name}=x")));
@@ -531,7 +542,7 @@ mod tests {
     #[test]
     fn help_promises_no_variable_for_clear_cache() {
         let help = Cli::command().render_long_help().to_string();
-        assert!(help.contains("Each option except --clear-cache can also be set"));
+        assert!(help.contains("Each option except --clear-cache and --wait can also"));
     }
 
     #[test]

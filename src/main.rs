@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         }
         None if cli.clear_cache => {
             logging::start(LogFormat::Text);
-            clear::clear_caches(&cli.settings.flags())
+            clear::clear_caches(&cli.settings.flags(), cli.wait)
         }
         None => serve(cli.settings.flags()),
     };

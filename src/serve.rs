@@ -211,6 +211,9 @@ async fn run(
         None => None,
     };
     announce(&config, dashboard.as_ref(), hints.as_deref());
+    if let Some(advice) = server.shared().tls.as_ref().and_then(ServerTls::advice) {
+        say(advice);
+    }
     let reached = config.origins.iter().filter(|_| !config.offline);
     for origin in reached {
         let destination = config.destination(origin, tls.clone());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use super::{AdminError, Caller, OTHERS_WAIT, other_instances};
+use super::{AdminError, Caller, OTHERS_WAIT, other_instances, others_wait};
 use crate::{
     cache::{Clear, Cleared, Unconfirmed},
     disk::Ended,
@@ -25,6 +25,20 @@ impl Default for ClearRequest {
         Self {
             wait_millis: OTHERS_WAIT,
         }
+    }
+}
+
+impl ClearRequest {
+    /// To wait so long for other instances.
+    pub fn waiting(wait: Duration) -> Self {
+        Self {
+            wait_millis: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// How long to wait for other instances.
+    pub fn wait(self) -> Duration {
+        others_wait(self.wait_millis)
     }
 }
 
@@ -62,9 +76,7 @@ pub async fn clear(
         cleared.entries,
         ByteSize(cleared.bytes)
     );
-    let unconfirmed = told
-        .applied(Duration::from_millis(request.wait_millis))
-        .await;
+    let unconfirmed = told.applied(request.wait()).await;
     if !unconfirmed.is_empty() {
         log::warn!(
             "not cleared at all instances: {}",

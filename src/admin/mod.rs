@@ -41,6 +41,8 @@ pub use self::{
     why::{WhyRequest, why},
 };
 
+use std::time::Duration;
+
 use crate::{
     cache::{EntryFilter, FilterError, FilterSpec, OtherInstances, Unconfirmed},
     proxy::Shared,
@@ -48,6 +50,14 @@ use crate::{
 
 /// How long an action waits for other instances that share a cache with this one, in milliseconds, unless it is told.
 pub const OTHERS_WAIT: u64 = 2000;
+
+/// The longest such wait.
+const MOST_OTHERS_WAIT: Duration = Duration::from_secs(60 * 60);
+
+/// So many milliseconds to wait for other instances, at most an hour.
+fn others_wait(millis: u64) -> Duration {
+    Duration::from_millis(millis).min(MOST_OTHERS_WAIT)
+}
 
 /// The instances where an action does not hold, in words.
 pub fn other_instances(unconfirmed: &Unconfirmed) -> String {

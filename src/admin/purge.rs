@@ -1,11 +1,9 @@
 //! `purge`: removes stored responses, or makes them stale, by path, pattern or tag.
 
-use std::time::Duration;
-
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use super::{AdminError, Caller, OTHERS_WAIT, filter, other_instances};
+use super::{AdminError, Caller, OTHERS_WAIT, filter, other_instances, others_wait};
 use crate::{
     cache::{FilterSpec, PurgeAction, Purged},
     policy::Time,
@@ -22,11 +20,11 @@ pub struct PurgeRequest {
     #[serde(default)]
     pub how: PurgeAction,
     /// How long to wait for other instances that share a cache with this one, in milliseconds.
-    #[serde(default = "others_wait")]
+    #[serde(default = "usual_wait")]
     pub wait_millis: u64,
 }
 
-fn others_wait() -> u64 {
+fn usual_wait() -> u64 {
     OTHERS_WAIT
 }
 
@@ -64,9 +62,7 @@ pub async fn purge(
         purged.responses,
         ByteSize(purged.bytes)
     );
-    purged.unconfirmed = told
-        .applied(Duration::from_millis(request.wait_millis))
-        .await;
+    purged.unconfirmed = told.applied(others_wait(request.wait_millis)).await;
     if !purged.unconfirmed.is_empty() {
         log::warn!(
             "not {action} at all instances: {}",

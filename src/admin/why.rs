@@ -78,7 +78,8 @@ pub async fn why(
         false => None,
     };
     let nearest = nearest.as_ref().map(|row| row.key.resource.target());
-    Ok(explain::why(&dry_run, nearest, now))
+    let in_redis = dry_run.shared_finding(&shared.cache, now).await;
+    Ok(explain::why(&dry_run, nearest, now).with_redis(in_redis))
 }
 
 /// The request that a description means.

@@ -12,7 +12,7 @@ use crate::{
         fetches::{active::Fetch, reader::FetchId},
         found::Cleared,
         manage::tag_purges::TagPurges,
-        messages::{Clear, Invalidate, Remove},
+        messages::{Clear, Invalidate, RemovalReach, Remove},
         shared_tier::{SharedEnd, ToldOthers},
         store::{key::Resource, related::UnsafeRequest},
     },
@@ -69,7 +69,7 @@ impl Handler<Remove> for CacheActor {
 
     fn handle(
         &mut self,
-        Remove { key, entry }: Remove,
+        Remove { key, entry, reach }: Remove,
         context: &mut Self::Context,
     ) -> Self::Result {
         self.take_turns(context);
@@ -81,10 +81,13 @@ impl Handler<Remove> for CacheActor {
         MessageResult(Removal {
             cleared: Cleared::default(),
             confirmation: self.end_on_disk(scope, |disk| disk.remove(&key), context),
-            told: self.tell_others(|| SharedEnd::Resources {
-                resources,
-                related: None,
-            }),
+            told: match reach {
+                RemovalReach::Here => ToldOthers::default(),
+                RemovalReach::Everywhere => self.tell_others(|| SharedEnd::Resources {
+                    resources,
+                    related: None,
+                }),
+            },
         })
     }
 }

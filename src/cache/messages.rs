@@ -86,7 +86,7 @@ pub enum Claimed {
     Declined,
 }
 
-/// Removes one stored response, because a newer response makes it invalid without replacing it.
+/// Removes one stored response: a newer response makes it invalid without replacing it, or its body cannot be read.
 #[derive(Message, Debug)]
 #[rtype(result = "Removal")]
 pub struct Remove {
@@ -94,6 +94,17 @@ pub struct Remove {
     pub key: Key,
     /// The response.
     pub entry: Arc<Entry>,
+    /// Where.
+    pub reach: RemovalReach,
+}
+
+/// Where a response is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemovalReach {
+    /// At all instances that share it.
+    Everywhere,
+    /// At this one: what the others have is as it was.
+    Here,
 }
 
 /// Removes every variant of some resources, of every identity and every body, and voids their fetches (RFC 9111, 4.4).

@@ -77,7 +77,8 @@ pub use manage::listing::{ChunkedLookup, ListQuery, Listing, MAX_LISTED, MAX_OFF
 pub use manage::purging::{PurgeAction, PurgeError, Purged};
 pub use manage::ranking::ListOrder;
 pub use messages::{
-    CacheStats, Claim, ClaimBasis, Claimed, Clear, Coalescing, Get, GetStats, Invalidate, Remove,
+    CacheStats, Claim, ClaimBasis, Claimed, Clear, Coalescing, Get, GetStats, Invalidate,
+    RemovalReach, Remove,
 };
 pub use namespace::Namespace;
 pub use shared_tier::{

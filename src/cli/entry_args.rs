@@ -1,5 +1,7 @@
 //! The options of the commands about cached responses: `ls`, `show` and `purge`.
 
+use std::time::Duration;
+
 use clap::{ArgGroup, Args, ValueEnum};
 
 use super::ProxyArgs;
@@ -29,12 +31,26 @@ pub struct PurgeArgs {
     #[arg(long)]
     pub dry_run: bool,
 
+    /// Timeout waiting for the other proxies that share the cache (--redis)
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = wait)]
+    pub wait: Duration,
+
     #[command(flatten)]
     #[allow(
         missing_docs,
         reason = "a doc comment here would replace the help of the command"
     )]
     pub proxy: ProxyArgs,
+}
+
+/// The longest time that a command waits for other proxies.
+const MAX_WAIT: Duration = Duration::from_secs(60 * 60);
+
+/// How long to wait for other proxies: a duration with a unit.
+pub(super) fn wait(text: &str) -> Result<Duration, &'static str> {
+    let wait = humantime::parse_duration(text).ok();
+    wait.filter(|wait| *wait <= MAX_WAIT)
+        .ok_or("it is a duration up to 1h with a unit, such as \"5s\" or \"500ms\"")
 }
 
 /// The responses to list.
@@ -92,4 +108,18 @@ pub enum Sort {
     Hits,
     /// Soonest to become stale first
     Fresh,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_a_duration_of_up_to_an_hour() {
+        assert_eq!(wait("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(wait("0s"), Ok(Duration::ZERO));
+        for text in ["5", "", "-1s", "61m", "99999999999999999999s"] {
+            assert!(wait(text).is_err(), "{text}");
+        }
+    }
 }

@@ -32,7 +32,7 @@ Every response carries X-Cache: HIT (the body came from the cache) or MISS (it d
 and the details in Cache-Status.
 
 Configuration:
-  Each option except --clear-cache can also be set by an environment variable
+  Each option except --clear-cache and --wait can also be set by an environment variable
   (CACHING_PROXY_MAX_MEMORY for --max-memory) and, except --config, by a key in
   config/proxy.toml (max_memory). An option overrides the environment, the environment
   overrides the file. Rules for single paths ([[rules]]) exist only in the file.

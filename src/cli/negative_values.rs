@@ -101,7 +101,8 @@ mod tests {
             else {
                 continue;
             };
-            if argument.is_require_equals_set() {
+            // It is none of the settings.
+            if argument.is_require_equals_set() || name == "wait" {
                 continue;
             }
             let line = [
@@ -112,5 +113,12 @@ mod tests {
             let flags = Cli::of(line).unwrap().settings.flags();
             assert_eq!(flags[name], "-1s");
         }
+    }
+
+    #[test]
+    fn a_negative_wait_is_refused_as_a_value() {
+        let line = ["caching-proxy", "--clear-cache", "--wait", "-1s"].map(OsString::from);
+        let refused = Cli::of(line).unwrap_err();
+        assert_eq!(refused.kind(), clap::error::ErrorKind::ValueValidation);
     }
 }

@@ -30,10 +30,11 @@ pub(super) fn run(purge: PurgeArgs) -> Result<(), Failure> {
             tags: purge.tag,
         },
         how,
-        ..PurgeRequest::default()
+        wait_millis: u64::try_from(purge.wait.as_millis()).unwrap_or(u64::MAX),
     };
     let body = serde_json::to_vec(&ask).map_err(|error| Failure::Print(error.into()))?;
-    let purged: Purged = control::choose(purge.proxy.port)?.ask("POST", "/purge", &body)?;
+    let chosen = control::choose(purge.proxy.port)?;
+    let purged: Purged = chosen.ask_for("POST", "/purge", &body, purge.wait)?;
     match purge.proxy.json {
         true => print_json(&purged)?,
         false => print(&told(&purged, how, purge.soft, &asked)),

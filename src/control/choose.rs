@@ -39,12 +39,27 @@ impl ChosenInstance {
         target: &str,
         body: &[u8],
     ) -> Result<T, ControlError> {
+        self.ask_for(method, target, body, Duration::ZERO)
+    }
+
+    /// The same for a request that lets the instance wait so long before it responds.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn ask_for<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        target: &str,
+        body: &[u8],
+        wait: Duration,
+    ) -> Result<T, ControlError> {
         let command = ControlRequest {
             method,
             target,
             body: &[body],
         };
-        ask(&self.name.socket, command, RESPONSE_TIMEOUT)
+        let limit = RESPONSE_TIMEOUT.saturating_add(wait);
+        ask(&self.name.socket, command, limit)
     }
 }
 

@@ -28,11 +28,6 @@ pub(super) struct ControlRequest<'a> {
 }
 
 impl ControlRequest<'static> {
-    pub(super) const CLEAR: Self = Self {
-        method: "POST",
-        target: "/clear",
-        body: &[],
-    };
     pub(super) const DESCRIBE: Self = Self {
         method: "GET",
         target: "/instance",
@@ -296,7 +291,7 @@ mod tests {
             }
         }
         let asked =
-            ask::<serde_json::Value>(&path, ControlRequest::CLEAR, Duration::from_millis(10));
+            ask::<serde_json::Value>(&path, ControlRequest::DESCRIBE, Duration::from_millis(10));
         let Err(ControlError::Connect { source, .. }) = asked else {
             panic!("{asked:?}")
         };
@@ -310,7 +305,7 @@ mod tests {
         let path = dir.path().join("8000.sock");
         let _listener = UnixListener::bind(&path).unwrap();
         let asked =
-            ask::<serde_json::Value>(&path, ControlRequest::CLEAR, Duration::from_millis(10));
+            ask::<serde_json::Value>(&path, ControlRequest::DESCRIBE, Duration::from_millis(10));
         let Err(ControlError::Exchange { source, .. }) = asked else {
             panic!("{asked:?}")
         };

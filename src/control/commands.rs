@@ -15,9 +15,9 @@ use super::{
     lock::{IfNoFile, InstanceName, LockAttempt},
     routes::ClearResponse,
 };
-use crate::cache::Unconfirmed;
+use crate::{admin::ClearRequest, cache::Unconfirmed};
 
-/// Timeout for an instance to clear its cache.
+/// Timeout for an instance to clear its cache, beside the wait for others.
 const CLEAR_TIMEOUT: Duration = Duration::from_secs(10);
 /// Timeout for an instance to describe itself, where the lock file says the same or nothing depends on it.
 pub(super) const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -65,11 +65,15 @@ pub struct ClearReport {
 }
 
 /// Clears the cache of every running instance of this user, or of those on `port` only.
-pub fn clear(port: Option<u16>) -> ClearReport {
-    clear_in(&SocketDirectories::of_this_process(), port)
+pub fn clear(port: Option<u16>, request: ClearRequest) -> ClearReport {
+    clear_in(&SocketDirectories::of_this_process(), port, request)
 }
 
-pub(super) fn clear_in(surroundings: &SocketDirectories, port: Option<u16>) -> ClearReport {
+pub(super) fn clear_in(
+    surroundings: &SocketDirectories,
+    port: Option<u16>,
+    request: ClearRequest,
+) -> ClearReport {
     let (names, refused) = names_in(surroundings);
     let mut report = ClearReport {
         refused,
@@ -79,7 +83,9 @@ pub(super) fn clear_in(surroundings: &SocketDirectories, port: Option<u16>) -> C
         .into_iter()
         .filter(|name| port.is_none_or(|port| port == name.port))
         .collect();
-    let outcomes = names.chunks(MAX_AT_A_TIME).flat_map(clear_together);
+    let outcomes = names
+        .chunks(MAX_AT_A_TIME)
+        .flat_map(|names| clear_together(names, request));
     for (name, outcome) in names.iter().zip(outcomes) {
         match outcome {
             Ok(None) => {}
@@ -102,18 +108,20 @@ type ClearOutcome = Result<Option<ClearedInstance>, ControlError>;
 
 /// Clears the instances of these names at the same time, so that one that hangs does not delay the others. The results
 /// are in the order of the names.
-fn clear_together(names: &[InstanceName]) -> Vec<ClearOutcome> {
+fn clear_together(names: &[InstanceName], request: ClearRequest) -> Vec<ClearOutcome> {
     thread::scope(|scope| {
         let threads: Vec<_> = names
             .iter()
-            .map(|name| thread::Builder::new().spawn_scoped(scope, || clear_one(name)))
+            .map(|name| {
+                thread::Builder::new().spawn_scoped(scope, move || clear_one(name, request))
+            })
             .collect();
         let outcomes = threads.into_iter().zip(names);
         outcomes
             .map(|(thread, name)| match thread {
                 Ok(thread) => thread.join().unwrap_or_else(|cause| resume_unwind(cause)),
                 // The system has no more threads: clear this one after the others.
-                Err(_) => clear_one(name),
+                Err(_) => clear_one(name, request),
             })
             .collect()
     })
@@ -156,17 +164,21 @@ pub(super) fn names_in(surroundings: &SocketDirectories) -> (Vec<InstanceName>, 
 }
 
 /// Clears the instance of a name.
-fn clear_one(name: &InstanceName) -> ClearOutcome {
+fn clear_one(name: &InstanceName, request: ClearRequest) -> ClearOutcome {
     let mut retries_left = RETRIES;
+    let body = serde_json::to_vec(&request).unwrap_or_default();
+    let command = ControlRequest {
+        method: "POST",
+        target: "/clear",
+        body: &[&body],
+    };
+    let limit = CLEAR_TIMEOUT.saturating_add(request.wait());
     loop {
         let state = liveness(name)?;
         if state == Liveness::Gone {
             return Ok(None);
         }
-        match (
-            ask::<ClearResponse>(&name.socket, ControlRequest::CLEAR, CLEAR_TIMEOUT),
-            state,
-        ) {
+        match (ask::<ClearResponse>(&name.socket, command, limit), state) {
             (
                 Ok(ClearResponse {
                     instance,

@@ -23,8 +23,9 @@ use super::{
     *,
 };
 use crate::{
+    admin::ClearRequest,
     cache::Cache,
-    config::{Config, Flags},
+    config::{Config, Flags, LoadConfig},
     policy::IdentitySecret,
     proxy::Shared,
     reload::{ActiveConfig, Reload},
@@ -52,12 +53,8 @@ fn listen_in(
     shared: Arc<Shared>,
 ) -> Result<Control, ControlError> {
     let in_force = watch::channel(shared.in_force.borrow().clone()).0;
-    let reload = Reload::new(
-        Flags::new(),
-        Config::load_everything,
-        in_force,
-        shared.cache.clone(),
-    );
+    let load = (Flags::new(), Config::load_everything as LoadConfig);
+    let reload = Reload::new(load, in_force, shared.cache.clone(), None);
     let config = shared.config();
     let address = SocketAddr::new(config.bind.first(), config.port);
     let origin = config.origins.first().to_string();
@@ -82,7 +79,7 @@ fn shared(port: u16) -> Arc<Shared> {
 
 async fn clear_from(root: &Path, port: Option<u16>) -> ClearReport {
     let surroundings = surroundings(root);
-    spawn_blocking(move || clear_in(&surroundings, port))
+    spawn_blocking(move || clear_in(&surroundings, port, ClearRequest::default()))
         .await
         .unwrap()
 }
@@ -153,7 +150,7 @@ fn files_of_killed_instances_are_removed_without_a_failure() {
     for left in ["8000.sock", "8002.sock"] {
         drop(UnixListener::bind(dir.join(left)).unwrap());
     }
-    let report = clear_in(&surroundings, None);
+    let report = clear_in(&surroundings, None, ClearRequest::default());
     assert!(report.cleared.is_empty() && report.failed.is_empty() && report.refused.is_empty());
     assert_eq!(fs::read_dir(dir).unwrap().count(), 0);
 }
@@ -214,7 +211,7 @@ fn a_socket_whose_owner_is_running_is_not_removed() {
     let socket = surroundings.make().unwrap().join("8000.sock");
     // The kernel refuses a stream to a socket of datagrams, alive as its owner is.
     let _owner = UnixDatagram::bind(&socket).unwrap();
-    let report = clear_in(&surroundings, None);
+    let report = clear_in(&surroundings, None, ClearRequest::default());
     assert!(matches!(
         report.failed[0].error,
         ControlError::Connect { .. }
@@ -243,7 +240,7 @@ fn instances_are_cleared_at_the_same_time_and_reported_in_order() {
                 drop(lock);
             });
         }
-        let report = clear_in(&surroundings, None);
+        let report = clear_in(&surroundings, None, ClearRequest::default());
         let ports: Vec<u16> = report.failed.iter().map(|failed| failed.port).collect();
         assert_eq!(ports, [8000, 8001, 8002]);
         for failed in report.failed {
@@ -276,7 +273,7 @@ fn a_running_instance_that_refuses_is_reported_as_failed() {
                 .write_all(b"HTTP/1.1 500 Internal Server Error\r\n\r\n")
                 .unwrap();
         });
-        let report = clear_in(&surroundings, None);
+        let report = clear_in(&surroundings, None, ClearRequest::default());
         assert!(report.cleared.is_empty());
         assert_eq!(report.failed[0].instance.as_ref(), Some(&instance));
     });
@@ -293,7 +290,7 @@ fn an_instance_that_ends_during_the_request_has_not_failed() {
             drop(listener.accept().unwrap());
             drop(lock);
         });
-        let report = clear_in(&surroundings, None);
+        let report = clear_in(&surroundings, None, ClearRequest::default());
         assert!(report.cleared.is_empty() && report.failed.is_empty());
     });
 }
@@ -382,7 +379,8 @@ fn a_command_that_comes_before_the_socket_is_served_waits() {
         let shared = shared(8000);
         let in_force = watch::channel(shared.in_force.borrow().clone()).0;
         let cache = shared.cache.clone();
-        let reload = Reload::new(Flags::new(), Config::load_everything, in_force, cache);
+        let load = (Flags::new(), Config::load_everything as LoadConfig);
+        let reload = Reload::new(load, in_force, cache, None);
         let _control = socket.serve(shared, reload).unwrap();
         assert_eq!(command.await.unwrap().unwrap(), 8000);
     });

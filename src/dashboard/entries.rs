@@ -54,6 +54,10 @@ struct PurgeBody {
 struct Removed {
     entries: u64,
     bytes: u64,
+    /// Responses on disk. Some of them are in memory too.
+    on_disk: u64,
+    /// The instances that have not confirmed it, in words. Empty if all have.
+    unconfirmed: String,
 }
 
 /// The path or pattern that the text in the search box means: text that does not begin like a path may stand anywhere
@@ -94,6 +98,8 @@ async fn purge(body: Json<PurgeBody>, shared: Data<Shared>) -> Result<Json<Remov
     Ok(Json(Removed {
         entries: purged.responses,
         bytes: purged.bytes,
+        on_disk: purged.on_disk,
+        unconfirmed: admin::other_instances(&purged.unconfirmed),
     }))
 }
 
@@ -102,6 +108,8 @@ async fn clear(shared: Data<Shared>) -> Result<Json<Removed>, AdminError> {
     Ok(Json(Removed {
         entries: cleared.in_memory.entries,
         bytes: cleared.in_memory.bytes,
+        on_disk: cleared.on_disk.responses,
+        unconfirmed: admin::other_instances(&cleared.unconfirmed),
     }))
 }
 

@@ -7,6 +7,7 @@ mod differs;
 mod notes;
 mod offline;
 mod route;
+mod shared_tier;
 mod show;
 mod why;
 mod words;

@@ -64,6 +64,8 @@ pub struct Explanation {
     pub if_origin_fails: Option<Fallback>,
     /// The stored path that is most similar; `None` if something is stored or known for the path itself.
     pub nearest: Option<Nearest>,
+    /// What Redis has for it: `hit`, `stale`, `miss`, or `no-answer`; `None` if it would not be asked.
+    pub in_redis: Option<String>,
     /// Further remarks.
     pub notes: Vec<String>,
 }
@@ -171,6 +173,7 @@ pub fn why(considered: &DryRun, nearest: Option<&str>, now: Time) -> Explanation
         }),
         if_origin_fails: fallback(considered, now),
         nearest: None,
+        in_redis: None,
         notes: told.notes,
     };
     let needs_origin = !matches!(told.outcome, "hit" | "stale-hit" | "refuse");

@@ -15,6 +15,7 @@
 //! A request costs a few additions: no lock, no allocation. The sums are made when they are read.
 
 mod cells;
+mod certificate_report;
 mod counters;
 mod dropped_lines;
 mod feed;
@@ -31,8 +32,8 @@ use std::{
 
 use tokio::sync::mpsc::Receiver;
 
-use self::{counters::CounterBlock, route_counters::RouteNames};
 pub use self::{
+    certificate_report::CertificateReport,
     counters::{Totals, WorkerCounters},
     dropped_lines::{count_dropped_log_lines, dropped_log_lines},
     feed::{FinishedRequest, RequestFeed},
@@ -45,6 +46,7 @@ pub use self::{
     route_counters::{RouteSlot, RouteTotals},
     tunnel_end::TunnelEnd,
 };
+use self::{counters::CounterBlock, route_counters::RouteNames};
 
 /// The counters of all workers of one proxy.
 #[derive(Debug)]

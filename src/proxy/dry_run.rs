@@ -10,14 +10,14 @@ use actix_web::http::{
 use tokio::time::Instant;
 
 use crate::{
-    cache::{CacheUnavailable, Entry, Key, KeyState},
+    cache::{Cache, CacheUnavailable, Entry, Key, KeyState},
     config::Config,
     error::ProxyError,
     headers::{ClientScheme, describes_client, has_upgrade_option},
     origin::PaceState,
     policy::{
         self, Audience, Decision, IdentityParts, OfflineDecision, OriginFailure, Policy, Reason,
-        ResponseForm, Route, Time,
+        ResponseForm, Reuse, Route, Sharing, Time,
     },
     proxy::{
         offline,
@@ -59,6 +59,19 @@ pub struct DryRun {
     pub peer: IpAddr,
     /// Whether that is the address of a trusted proxy; `None` if the request has no headers that only those may set.
     pub trusts_peer: Option<bool>,
+}
+
+/// What the shared tier has for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SharedFinding {
+    /// A response that would be served.
+    Served,
+    /// A response that would be validated.
+    Validated,
+    /// Nothing that can be used.
+    Nothing,
+    /// It does not answer in time, or is not in use.
+    NoAnswer,
 }
 
 /// Decides about a described request as the handler does.
@@ -274,6 +287,43 @@ impl DryRun {
     /// True if nothing is stored for it, and the reason why is not known either.
     pub fn is_unknown(&self) -> bool {
         !self.is_stored_by_body() && self.known.refused.is_none() && self.visible().next().is_none()
+    }
+
+    /// What the shared tier has for it. `None` if there is no such tier, or it would not be asked.
+    pub async fn shared_finding(&self, cache: &Cache, now: Time) -> Option<SharedFinding> {
+        cache.shared()?;
+        let stored = match &self.decision {
+            Decision::Fetch {
+                sharing: Sharing::PassThrough(_),
+                ..
+            } => return None,
+            Decision::Fetch { .. } => None,
+            Decision::Revalidate { index, .. } => self.variant(*index),
+            Decision::Serve { .. } | Decision::Extend { .. } | Decision::NotCached => return None,
+        };
+        let waits_for_nobody = self.known.hit_for_miss_until;
+        let is_asked = !self.is_handshake()
+            && !self.is_stored_by_body()
+            && waits_for_nobody.is_none_or(|until| until <= now);
+        if !is_asked {
+            return None;
+        }
+        let Some(mut heads) = cache.heads_in_shared_tier(self.key(), now).await else {
+            return Some(SharedFinding::NoAnswer);
+        };
+        if let Some(stored) = stored {
+            heads.retain(|head| head.received() > stored.head().received());
+        }
+        let get = self.forwarded.as_get();
+        let decided = get.as_ref().unwrap_or(&self.forwarded);
+        let decision = policy::decide(self.policy(), &decided.view(), heads.iter(), now);
+        Some(match decision {
+            Decision::Serve { reuse, .. } if stored.is_none() || reuse == Reuse::Fresh => {
+                SharedFinding::Served
+            }
+            Decision::Revalidate { .. } if stored.is_none() => SharedFinding::Validated,
+            _ => SharedFinding::Nothing,
+        })
     }
 
     /// Whether the variant at `index` would be served if the origin could not be reached; the error says what forbids it.

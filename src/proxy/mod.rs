@@ -36,7 +36,7 @@ mod worker;
 
 pub use self::{
     connection::Connection,
-    dry_run::{DescribedRequest, DryRun, dry_run},
+    dry_run::{DescribedRequest, DryRun, SharedFinding, dry_run},
     handler::handle,
     import::{ImportAudience, ImportRefusal, ImportedResponse, UrlMisfit, UrlPlace, import},
     readiness::Readiness,

@@ -167,7 +167,12 @@ impl Server {
             actix_rt::spawn(cache.clone().apply_ends(events, clock::now));
         }
         let (in_force, news) = watch::channel(ActiveConfig::new(Arc::clone(&config)));
-        let shared = Arc::new(Shared::new(&config, news, cache, secret)?);
+        let mut shared = Shared::new(&config, news, cache, secret)?;
+        if let Some(tls) = &server_tls {
+            tls.watch(clock::now)?;
+            shared.tls = Some(tls.clone());
+        }
+        let shared = Arc::new(shared);
         let origins = shared
             .origins
             .map(|shared| origin(&config, shared, tls.clone()));
@@ -234,7 +239,8 @@ impl Server {
 
     /// Reads the configuration again, with the same flags as at the start.
     pub fn reload(&self, flags: Flags, load: LoadConfig) -> Reload {
-        Reload::new(flags, load, self.in_force.clone(), self.cache())
+        let tls = self.shared.tls.clone();
+        Reload::new((flags, load), self.in_force.clone(), self.cache(), tls)
     }
 
     /// Waits until a worker ends without having been stopped. Says how it has ended.

@@ -9,6 +9,7 @@
     reason = "a test fails by panicking, also in the helpers that are not test functions themselves"
 )]
 
+mod certificates;
 mod chromium;
 mod client;
 mod dice;

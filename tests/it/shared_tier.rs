@@ -1,12 +1,22 @@
 //! `--redis`: several proxies, one cache.
 
 mod node;
+mod relay;
 #[path = "../../src/redis/tests/server.rs"]
 mod server;
+mod truth;
+mod upheavals;
 mod with_store;
 
+use std::process::Stdio;
+
+use rustix::process::Signal;
+
 use self::{node::Node, server::RedisServer};
-use crate::{client::Client, exchange::Gate, instance::Home, origin::Origin, waiting::until};
+use crate::{
+    client::Client, exchange::Gate, instance::Home, origin::Origin, ports::free_port,
+    waiting::until,
+};
 
 fn counting() -> Origin {
     Origin::counting("Cache-Control: max-age=600\r\n")
@@ -219,11 +229,128 @@ fn a_shared_store_on_disk_serves_nothing_before_redis_was_heard() {
     let args = ["--redis", &url, "--store", "cache", "--disk-reserve", "0"];
     let mut proxy = home.start(&origin.url(), &args[2..]);
     proxy.get("/a").expect(200, "MISS", "GET /a #0");
-    proxy.signal(rustix::process::Signal::TERM);
+    proxy.signal(Signal::TERM);
     assert!(proxy.wait().success(), "{}", proxy.log());
     redis.stop();
     let proxy = home.start(&origin.url(), &args);
     proxy.get("/a").expect(200, "MISS", "GET /a #1");
     proxy.get("/a").expect(200, "HIT", "GET /a #1");
     redis.go_on();
+}
+
+#[test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
+fn why_says_what_redis_has() {
+    let origin = counting();
+    let (_redis, one, other) = two(&origin);
+    one.proxy.get("/a").expect(200, "MISS", "GET /a #0");
+    one.settle(1);
+    // On a busy machine Redis may be late.
+    let why = |node: &Node, path: &str, expected: &str| {
+        until("Redis answers in time", || {
+            node.home.run_json(&["why", path, "--json"])["in_redis"] == expected
+        });
+    };
+    why(&other, "/a", "hit");
+    why(&other, "/b", "miss");
+    let text = other.home.run_ok(&["why", "/b"]);
+    assert!(text.contains("Redis"), "{text}");
+    assert!(one.home.run_json(&["why", "/a", "--json"])["in_redis"].is_null());
+    one.run_everywhere(&["purge", "/a"]);
+    why(&other, "/a", "miss");
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
+fn a_purge_waits_as_long_as_it_is_told_for_a_proxy_that_does_not_run() {
+    let origin = counting();
+    let redis = RedisServer::start();
+    let args = &["--redis-lease", "none"];
+    let one = Node::start(&origin, &redis, args);
+    let other = Node::start(&origin, &redis, args);
+    one.run_everywhere(&["purge", "/a"]);
+    other.proxy.signal(Signal::STOP);
+    for command in [&["purge", "/a"][..], &["--clear-cache"]] {
+        let refused = one.home.run(&[command, &["--wait", "0s"]].concat());
+        assert_eq!(refused.code, Some(4), "{refused:?}");
+        let name = format!(":{}", other.proxy.port);
+        assert!(refused.stderr.contains(&name), "{refused:?}");
+    }
+    let events = one.shared_stats()["events"].as_u64();
+    let mut waiting = one.home.command(&["purge", "/a", "--wait", "1h"]);
+    let mut waiting = waiting.stdout(Stdio::null()).spawn().unwrap();
+    until("the purge is published", || {
+        one.shared_stats()["events"].as_u64() > events
+    });
+    assert_eq!(waiting.try_wait().unwrap(), None);
+    other.proxy.signal(Signal::CONT);
+    assert_eq!(waiting.wait().unwrap().code(), Some(0));
+    one.home
+        .run(&["purge", "/a", "--wait", "5"])
+        .refused(2, &["--wait", "5s"]);
+}
+
+#[test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
+fn check_config_says_as_json_what_redis_is() {
+    let mut redis = RedisServer::start();
+    let home = Home::new();
+    let url = redis.url();
+    let args = [
+        "check-config",
+        "--json",
+        "--origin",
+        "http://127.0.0.1:1",
+        "--redis",
+        &url,
+    ];
+    let report = home.run_json(&args)["redis"].clone();
+    assert_eq!(report["reached"], true, "{report}");
+    assert!(
+        report["version"].is_string() && report["latency_us"].is_u64(),
+        "{report}"
+    );
+    assert_eq!(
+        (&report["maxmemory"], &report["maxmemory_policy"]),
+        (&0.into(), &"noeviction".into())
+    );
+    assert_eq!(report["advice"].as_array().unwrap().len(), 2, "{report}");
+    redis.kill();
+    let report = home.run_json(&args)["redis"].clone();
+    assert_eq!(report["reached"], false, "{report}");
+    assert!(report["error"].is_string(), "{report}");
+    assert!(home.run_json(&args[..4])["redis"].is_null());
+}
+
+#[test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
+fn the_dashboard_names_the_proxies_that_have_not_confirmed() {
+    let origin = counting();
+    let redis = RedisServer::start();
+    let address = format!("127.0.0.1:{}", free_port());
+    let args = ["--redis-lease", "none", "--dashboard", &address];
+    let one = Node::start(&origin, &redis, &args);
+    let other = Node::start(&origin, &redis, &args[..2]);
+    one.run_everywhere(&["purge", "/a"]);
+    one.proxy.get("/a").expect(200, "MISS", "GET /a #0");
+    other.proxy.signal(Signal::STOP);
+    let line = one.proxy.log_line(&["Dashboard: "]);
+    let (_, token) = line.split_once("#token=").unwrap();
+    let mut client = Client::connect(address.split_once(':').unwrap().1.parse().unwrap());
+    client.send(format!(
+        "POST /api/purge HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: 13\r\n\r\n{{\"path\":\"/a\"}}"
+    ));
+    let purged: serde_json::Value = serde_json::from_slice(&client.answer().body).unwrap();
+    assert_eq!(
+        (&purged["entries"], &purged["on_disk"]),
+        (&1.into(), &0.into())
+    );
+    let name = format!(":{}", other.proxy.port);
+    assert!(
+        purged["unconfirmed"].as_str().unwrap().contains(&name),
+        "{purged}"
+    );
+    other.proxy.signal(Signal::CONT);
 }

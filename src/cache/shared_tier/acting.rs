@@ -11,7 +11,9 @@ use crate::{
         found::PutOutcome,
         shared_tier::{
             end::SharedEnd,
-            messages::{BeginEnds, ClearHere, EndLease, NoteEnd},
+            known_ends::Verdict,
+            messages::{BeginEnds, ClearHere, EndLease, JudgeHeads, NoteEnd},
+            record::InSharedTier,
             told::ToldOthers,
         },
         store::{entry::Entry, key::Key},
@@ -108,5 +110,26 @@ impl Handler<EndLease> for CacheActor {
 
     fn handle(&mut self, _: EndLease, context: &mut Self::Context) -> Self::Result {
         MessageResult(self.clear_after_lease(context))
+    }
+}
+
+impl Handler<JudgeHeads> for CacheActor {
+    type Result = MessageResult<JudgeHeads>;
+
+    fn handle(&mut self, judge: JudgeHeads, _: &mut Self::Context) -> Self::Result {
+        let Some(shared) = &self.shared else {
+            return MessageResult(Vec::new());
+        };
+        let judged = judge.found.into_iter().filter_map(|response| {
+            let InSharedTier {
+                key, head, stamp, ..
+            } = response;
+            match shared.ends.verdict(stamp, &key.resource, &head) {
+                Verdict::Usable => Some(head),
+                Verdict::Expired => Some(head.expired(judge.now)),
+                Verdict::Ended => None,
+            }
+        });
+        MessageResult(judged.collect())
     }
 }

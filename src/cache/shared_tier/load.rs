@@ -10,9 +10,13 @@ use crate::{
         fetches::{messages::LoadedFrom, ticket::FetchTicket},
         found::PutOutcome,
         handle::Cache,
-        shared_tier::record::{InSharedTier, body_of},
+        shared_tier::{
+            messages::JudgeHeads,
+            record::{InSharedTier, body_of},
+        },
+        store::key::Key,
     },
-    policy::Time,
+    policy::{StoredHead, Time},
     redis::{FetchTurn, SharedFetchEnd, SharedRecordBody},
 };
 
@@ -33,13 +37,24 @@ pub enum Turn {
 }
 
 impl Cache {
-    /// What the shared tier has for the key of `ticket`. `None` if there is no such tier, or it does not answer in time.
-    pub async fn find_shared(&self, ticket: &FetchTicket, now: Time) -> Option<Vec<InSharedTier>> {
+    /// The heads of what the shared tier has for `key` and has not ended. `None` if there is no such tier, or it does not answer in
+    /// time.
+    pub async fn heads_in_shared_tier(&self, key: &Key, now: Time) -> Option<Vec<StoredHead>> {
+        let found = self.look_for_shared(key, now).await?;
+        self.send(JudgeHeads { found, now }).await.ok()
+    }
+
+    async fn look_for_shared(&self, key: &Key, now: Time) -> Option<Vec<InSharedTier>> {
         let tier = self.shared().filter(|tier| tier.is_usable())?;
         let latest = now.saturating_add(CLOCK_TOLERANCE);
-        let mut found = tier.find(ticket.key()).await?;
+        let mut found = tier.find(key).await?;
         found.retain(|response| response.head().received() <= latest);
         Some(found)
+    }
+
+    /// What the shared tier has for the key of `ticket`. `None` if there is no such tier, or it does not answer in time.
+    pub async fn find_shared(&self, ticket: &FetchTicket, now: Time) -> Option<Vec<InSharedTier>> {
+        self.look_for_shared(ticket.key(), now).await
     }
 
     /// Brings `response` into memory. This ends the fetch of `ticket`.

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use actix::Message;
 
 use crate::{
-    cache::{disk_tier::Removal, shared_tier::end::SharedEnd},
+    cache::{
+        disk_tier::Removal,
+        shared_tier::{end::SharedEnd, record::InSharedTier},
+    },
+    policy::{StoredHead, Time},
     redis::Stamp,
 };
 
@@ -37,3 +41,11 @@ pub struct ClearHere;
 #[derive(Message, Clone, Copy, Debug)]
 #[rtype(result = "Removal")]
 pub struct EndLease;
+
+/// Returns the heads of these responses that have not ended. Nothing is loaded.
+#[derive(Message)]
+#[rtype(result = "Vec<StoredHead>")]
+pub struct JudgeHeads {
+    pub(super) found: Vec<InSharedTier>,
+    pub(super) now: Time,
+}

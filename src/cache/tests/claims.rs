@@ -1,6 +1,7 @@
 //! Stored entries, claims to fetch, and the effects of a Clear.
 
 use super::*;
+use crate::cache::RemovalReach;
 
 #[test]
 fn a_stored_body_is_found_byte_for_byte() {
@@ -307,11 +308,25 @@ fn only_the_void_response_is_removed() {
         let entry = found(&cache, "/a").await.remove(0);
         for left in [1, 1] {
             let (key, entry) = (key("/a"), Arc::clone(&entry));
-            cache.send(Remove { key, entry }).await.unwrap();
+            cache
+                .send(Remove {
+                    key,
+                    entry,
+                    reach: RemovalReach::Everywhere,
+                })
+                .await
+                .unwrap();
             assert_eq!(found(&cache, "/a").await.len(), left);
         }
         let (key, entry) = (key("/a"), found(&cache, "/a").await.remove(0));
-        cache.send(Remove { key, entry }).await.unwrap();
+        cache
+            .send(Remove {
+                key,
+                entry,
+                reach: RemovalReach::Everywhere,
+            })
+            .await
+            .unwrap();
         assert_eq!(stats(&cache).await.entries, 0);
     });
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::cache::{
-    Cache, EntryFilter, KeyRef, WorkerCache, WorkerCacheMode,
+    Cache, EntryFilter, KeyRef, RemovalReach, WorkerCache, WorkerCacheMode,
     fetches::messages::{MakeRoom, RoomMade},
 };
 
@@ -112,6 +112,7 @@ fn what_is_evicted_or_removed_is_not_found_even_if_it_was_just_used() {
         let remove = Remove {
             key: key("/"),
             entry: Arc::clone(old.found().variants().next().unwrap()),
+            reach: RemovalReach::Everywhere,
         };
         assert!(worker_cache.get(&key("/")).is_some());
         cache.send(remove).await.unwrap();

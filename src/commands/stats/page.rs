@@ -12,7 +12,7 @@ use caching_proxy::{
     },
 };
 
-use super::tier_lines::{disk_line, shared_line};
+use super::tier_lines::{certificate_line, disk_line, shared_line};
 use crate::commands::text::{self, begin};
 
 /// The most reasons of one kind that are shown; the others are summed.
@@ -109,6 +109,7 @@ impl Page {
         ]);
         top.extend(report.disk.as_ref().map(disk_line));
         top.extend(report.shared.as_ref().map(shared_line));
+        top.extend(certificate_line(&report.certificates));
         top.extend(pace_line(&report.origin));
         top.extend(tunnels_line(&report.tunnels));
         top.extend(dropped_lines(report));

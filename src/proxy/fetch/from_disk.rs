@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    cache::{Claimed, Coalescing, Entry, FetchTicket, Found, Loaded, Remove},
+    cache::{Claimed, Coalescing, Entry, FetchTicket, Found, Loaded, RemovalReach, Remove},
     policy::{self, Decision, ForwardReason, StoredHead, Time},
     proxy::{
         fetch::{claim::claim, plan::FetchPlan},
@@ -102,9 +102,13 @@ impl<'a> DiskLookup<'a> {
             self.opened = Some(entry);
             return;
         }
-        let key = self.forwarded.key.clone();
+        let removed = Remove {
+            key: self.forwarded.key.clone(),
+            entry,
+            reach: RemovalReach::Here,
+        };
         // Without an answer of the cache the request looks up again, and finds it again.
-        let _ = self.worker.shared.cache.send(Remove { key, entry }).await;
+        let _ = self.worker.shared.cache.send(removed).await;
     }
 
     /// True if the file with the body of `entry` was opened.

@@ -10,7 +10,8 @@ use futures_util::future::LocalBoxFuture;
 
 use crate::{
     cache::{
-        BodyReader, BodyWriter, Claim, Entry, FetchEnd, FetchFailure, FetchTicket, Remove, Snapshot,
+        BodyReader, BodyWriter, Claim, Entry, FetchEnd, FetchFailure, FetchTicket, RemovalReach,
+        Remove, Snapshot,
     },
     error::ProxyError,
     headers::{CacheStatus, StoreOutcome},
@@ -319,7 +320,8 @@ impl<'f> LeaderFetch<'f> {
     pub(crate) async fn remove(&self, entry: &Arc<Entry>) {
         let (key, entry) = (self.forwarded.key.clone(), Arc::clone(entry));
         let cache = &self.worker.shared.cache;
-        match cache.send(Remove { key, entry }).await {
+        let reach = RemovalReach::Everywhere;
+        match cache.send(Remove { key, entry, reach }).await {
             // A store on disk that fails says so itself, and is not read until it knows.
             Ok(removal) => drop(removal.confirmed().await),
             Err(_) => cache.doubt(&self.forwarded.key.resource),

@@ -149,7 +149,7 @@ fn what_cannot_be_used_is_refused_with_what_would_be_right() {
         (
             files.path("cut"),
             good_key.clone(),
-            "cut is not valid PEM: section end \"-----END CERTIFICATE-----\" missing",
+            "cut is not valid PEM: a -----BEGIN line has no -----END line, so the file is not whole",
         ),
         (
             good_pem.clone(),

@@ -20,8 +20,12 @@ pub(super) struct Node {
 impl Node {
     /// Starts a proxy that uses `redis`, and waits until it does.
     pub(super) fn start(origin: &Origin, redis: &RedisServer, args: &[&str]) -> Self {
-        let url = redis.url();
-        let args: Vec<&str> = ["--redis", &url].iter().chain(args).copied().collect();
+        Self::start_at(origin, &redis.url(), args)
+    }
+
+    /// Starts a proxy that uses the Redis of this URL, and waits until it does.
+    pub(super) fn start_at(origin: &Origin, url: &str, args: &[&str]) -> Self {
+        let args: Vec<&str> = ["--redis", url].iter().chain(args).copied().collect();
         let home = Home::new();
         let proxy = home.start(&origin.url(), &args);
         let node = Self {
@@ -48,9 +52,14 @@ impl Node {
 
     /// Starts it again in its home, and waits until it uses Redis.
     pub(super) fn start_again(&mut self) {
+        self.launch_again();
+        self.wait_until_used();
+    }
+
+    /// Starts it again in its home.
+    pub(super) fn launch_again(&mut self) {
         let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
         self.proxy = self.home.start(&self.origin, &args);
-        self.wait_until_used();
     }
 
     fn stats(&self) -> serde_json::Value {

@@ -117,3 +117,60 @@ fn a_proxy_that_was_killed_keeps_its_store() {
             .expect(200, "MISS", &format!("GET {path} #1"));
     }
 }
+
+#[test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
+fn a_purge_holds_in_the_stores_of_all_after_they_were_started_again() {
+    let origin = counting();
+    let redis = RedisServer::start();
+    let args = [&STORE[..], &["--redis-max-object", "1"]].concat();
+    let mut nodes = [
+        Node::start(&origin, &redis, &args),
+        Node::start(&origin, &redis, &args),
+    ];
+    for (number, node) in nodes.iter().enumerate() {
+        for path in ["/kept", "/purged"] {
+            let body = format!("GET {path} #{number}");
+            node.proxy.get(path).expect(200, "MISS", &body);
+        }
+        node.settle_on_disk(2);
+    }
+    nodes[0].run_everywhere(&["purge", "/purged"]);
+    for (number, node) in nodes.iter_mut().enumerate() {
+        node.kill();
+        node.start_again();
+        node.proxy
+            .get("/purged")
+            .expect(200, "MISS", &format!("GET /purged #{}", number + 2));
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
+fn a_body_that_one_proxy_cannot_read_stays_at_the_others() {
+    let origin = Origin::start(|exchange| {
+        let body = format!("{}:{}", exchange.nth, "x".repeat(2 << 20));
+        exchange.ok("Cache-Control: max-age=600\r\n", body);
+    });
+    let redis = RedisServer::start();
+    let args = [&STORE[..], &["--redis-max-object", "1"]].concat();
+    let mut one = Node::start(&origin, &redis, &args);
+    let other = Node::start(&origin, &redis, &args);
+    for node in [&one, &other] {
+        assert_eq!(node.proxy.get("/large").x_cache(), "MISS");
+        node.settle_on_disk(1);
+    }
+    one.run_everywhere(&["purge", "/before"]);
+    one.stop();
+    let removed = std::fs::read_dir(one.home.path("work/cache/large")).unwrap();
+    let removed = removed.flat_map(|dir| std::fs::read_dir(dir.unwrap().path()).unwrap());
+    removed.for_each(|file| std::fs::remove_file(file.unwrap().path()).unwrap());
+    one.start_again();
+    let again = one.proxy.get("/large");
+    assert!(again.text().starts_with("2:"));
+    // The other one has applied all that was told before.
+    one.run_everywhere(&["purge", "/after"]);
+    let kept = other.proxy.get("/large");
+    assert_eq!(kept.x_cache(), "HIT");
+    assert!(kept.text().starts_with("1:"));
+}

@@ -240,38 +240,7 @@ pub(super) fn check(known: &Known, before: &EndedBefore, is_same: bool) {
         .iter()
         .chain(known.tried.iter().filter(covered))
     {
-        if last_seq(change) < known.oldest
-            && !matches!(change, Change::Note(_) | Change::Checkpoint(_))
-        {
-            continue;
-        }
-        let set = &before.set;
-        match change {
-            Change::Resources(seq, resources) => {
-                let ends = |resource: &u64| set.ends(*resource, 9, *seq);
-                assert!(resources.iter().all(ends), "{change:?}");
-            }
-            Change::Address(seq, address) => {
-                assert!(
-                    set.ends(address.resource, address.partition, *seq),
-                    "{change:?}"
-                );
-            }
-            Change::Sequences(sequences) => {
-                let mut due = sequences.iter().filter(|&&seq| seq >= known.oldest);
-                assert!(due.all(|seq| set.ends(999, 9, *seq)), "{change:?}");
-            }
-            Change::Rule(seq, action, rule) => {
-                let is_logged = before.rules.iter().any(|logged| {
-                    (logged.seq, logged.action, logged.rule.as_ref()) == (*seq, *action, Some(rule))
-                });
-                assert!(is_logged || *seq <= all, "{change:?}");
-            }
-            Change::Note(note) => assert!(before.notes.contains(note), "{change:?}"),
-            Change::Checkpoint(bytes) => {
-                assert!(u64::from_le_bytes(*bytes) <= checkpoint, "{change:?}");
-            }
-        }
+        check_change(change, known, before, checkpoint);
     }
     assert!(before.set.ends(999, 9, all) || all == 0 || all < known.oldest);
     assert!(before.last_seq >= known.answered.iter().map(last_seq).max().unwrap_or(0));
@@ -290,6 +259,41 @@ pub(super) fn check(known: &Known, before: &EndedBefore, is_same: bool) {
                 !is_ended || known.tried.iter().any(names),
                 "{resource} {seq}"
             );
+        }
+    }
+}
+
+/// A change that was answered, or that a checkpoint covers, is in force.
+fn check_change(change: &Change, known: &Known, before: &EndedBefore, checkpoint: u64) {
+    if last_seq(change) < known.oldest && !matches!(change, Change::Note(_) | Change::Checkpoint(_))
+    {
+        return;
+    }
+    let set = &before.set;
+    match change {
+        Change::Resources(seq, resources) => {
+            let ends = |resource: &u64| set.ends(*resource, 9, *seq);
+            assert!(resources.iter().all(ends), "{change:?}");
+        }
+        Change::Address(seq, address) => {
+            assert!(
+                set.ends(address.resource, address.partition, *seq),
+                "{change:?}"
+            );
+        }
+        Change::Sequences(sequences) => {
+            let mut due = sequences.iter().filter(|&&seq| seq >= known.oldest);
+            assert!(due.all(|seq| set.ends(999, 9, *seq)), "{change:?}");
+        }
+        Change::Rule(seq, action, rule) => {
+            let is_logged = before.rules.iter().any(|logged| {
+                (logged.seq, logged.action, logged.rule.as_ref()) == (*seq, *action, Some(rule))
+            });
+            assert!(is_logged || *seq <= known.answered_all, "{change:?}");
+        }
+        Change::Note(note) => assert!(before.notes.contains(note), "{change:?}"),
+        Change::Checkpoint(bytes) => {
+            assert!(u64::from_le_bytes(*bytes) <= checkpoint, "{change:?}");
         }
     }
 }

@@ -11,7 +11,8 @@
 //! | `opening` | what precedes the first request of a connection: `gate` with `proxy_protocol`, `handshake` |
 //! | `redirect` | from plain HTTP to TLS |
 //! | `client_service` | what the connections of one worker share |
-//! | `http1`, `http2` | a connection and its requests |
+//! | `connection` | a connection from its beginning to its end |
+//! | `http1`, `http2` | its requests and responses |
 //! | `request_head`, `own_names` | the head of a request, and the names that are this proxy's |
 //! | `content`, `date`, `refused` | what responses in all versions of HTTP have in common |
 //! | `buffers`, `deadline` | buffers and time limits of connections |
@@ -23,6 +24,7 @@ mod buffers;
 mod client_service;
 mod client_stream;
 mod clients;
+mod connection;
 mod content;
 mod date;
 mod deadline;
@@ -51,7 +53,6 @@ use std::{io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
 
 use actix_service::{IntoServiceFactory as _, ServiceFactory as _};
 use actix_web::{App, dev::AppConfig, web};
-use bytes::BytesMut;
 use socket2::SockRef;
 use tokio::sync::watch;
 
@@ -61,8 +62,7 @@ use self::{
     client_service::{ClientService, Limits},
     gate::Gate,
     handshake::Handshakes,
-    http1::Served,
-    opening::{OpenedConnection, Opening},
+    opening::Opening,
     stop_signal::StopSignal,
     tiers::Tiers,
     workers::Workers,
@@ -212,34 +212,7 @@ impl Server {
                     buffers: Rc::new(SpareBuffers::default()),
                 });
                 Ok(move |accepted: Accepted| {
-                    let (opening, service) = (Rc::clone(&opening), Rc::clone(&service));
-                    async move {
-                        let opened = opening.open(accepted, &service.stopping).await?;
-                        let OpenedConnection {
-                            stream,
-                            peer,
-                            requests,
-                        } = opened;
-                        let read = BytesMut::new();
-                        let (stream, read) = match stream.speaks_http2() {
-                            true => (stream, read),
-                            false => {
-                                let served = http1::serve(
-                                    Rc::clone(&service),
-                                    stream,
-                                    (peer, requests),
-                                    read,
-                                );
-                                match served.await? {
-                                    Served::Ended => return Ok(()),
-                                    Served::Http2(stream, read) => (stream, read),
-                                }
-                            }
-                        };
-                        // In a box: most connections are not of HTTP/2, and the future is large.
-                        let scheme = stream.scheme();
-                        Box::pin(http2::serve(service, stream, (peer, scheme), read)).await
-                    }
+                    connection::serve(Rc::clone(&opening), Rc::clone(&service), accepted)
                 })
             }
         };

@@ -73,7 +73,9 @@ const MAX_RESET_STREAMS: usize = 64;
 /// How many errors in streams end the connection.
 const MAX_STREAM_ERRORS: usize = 256;
 /// How often the task of a connection goes round before other connections have their turn.
-const MAX_ROUNDS: usize = 8;
+const MAX_ROUNDS: usize = 4;
+/// The same for requests that it takes in one round.
+const MAX_IN_A_ROW: usize = 32;
 /// How long a connection that ends waits for the client's part of it.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -214,7 +216,7 @@ where
         has_ended: &mut bool,
     ) -> io::Result<bool> {
         let mut has_any = false;
-        loop {
+        for _ in 0..MAX_IN_A_ROW {
             let accepted = self.h2.poll_accept(context);
             if let Some(problem) = self.abuse() {
                 return Err(self.refuse_more(context, problem));
@@ -241,6 +243,7 @@ where
                 }
             }
         }
+        Ok(has_any)
     }
 
     /// Goes on with the requests in progress. Returns true if any has ended.

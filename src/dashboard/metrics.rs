@@ -98,6 +98,7 @@ impl Collector for Figures {
         self.reasons(to)?;
         self.bytes(to)?;
         self.origin(to)?;
+        self.clients(to)?;
         self.tunnels(to)?;
         if let Some(stored) = &self.stored {
             cache(to, stored)?;
@@ -237,6 +238,32 @@ impl Figures {
         let help = "How long the fetches of the reused responses took";
         let seconds = seconds_of_millis(totals.saved_millis());
         counter(to, "saved_origin", help, Some(&Unit::Seconds), seconds)
+    }
+
+    fn clients(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let clients = self.totals.clients();
+        let help = "Connections of clients with TLS and without it";
+        let mut family = to.encode_descriptor("connections", help, None, MetricType::Counter)?;
+        sample(
+            &mut family,
+            &[("layer", "plain")],
+            clients.plain_connections(),
+        )?;
+        sample(&mut family, &[("layer", "tls")], clients.tls_connections())?;
+        let help = "Requests by protocol";
+        let name = "protocol_requests";
+        let mut family = to.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (protocol, count) in clients.requests() {
+            let (protocol, layer) = protocol.names();
+            let labels = [("protocol", protocol), ("layer", layer)];
+            sample(&mut family, &labels, count)?;
+        }
+        let help = "TLS handshakes with clients by their end";
+        let mut family = to.encode_descriptor("tls_handshakes", help, None, MetricType::Counter)?;
+        for (end, count) in clients.handshakes() {
+            sample(&mut family, &[("end", end.as_str())], count)?;
+        }
+        Ok(())
     }
 
     fn tunnels(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {

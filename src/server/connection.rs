@@ -12,7 +12,7 @@ use super::{
     client_service::ClientService,
     http1::{self, Served},
     http2,
-    opening::{Opened, Opening},
+    opening::{OpenedConnection, Opening},
 };
 
 /// Waits for what precedes the first request, and serves the connection in the version of HTTP that its client speaks.
@@ -29,7 +29,7 @@ where
     B: MessageBody + 'static,
 {
     let opened = opening.open(accepted, &service.stopping).await?;
-    let Opened {
+    let OpenedConnection {
         stream,
         peer,
         requests,

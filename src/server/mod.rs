@@ -185,7 +185,7 @@ impl Server {
         let make = move || {
             shared.cache.start();
             let worker = Worker::new(Arc::clone(&shared), &origins, worker_cache);
-            let refusals = worker.refusal_log();
+            let (refusals, counters) = (worker.refusal_log(), worker.counters());
             let app = App::new()
                 .app_data(web::Data::new(worker))
                 .default_service(web::to(proxy::handle));
@@ -198,6 +198,7 @@ impl Server {
                     .clone()
                     .map(|tls| Handshakes::new(tls, limits.handshake)),
                 plain_requests,
+                counters,
             });
             async move {
                 let failed = |()| io::Error::other("the application cannot be made");

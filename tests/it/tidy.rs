@@ -22,7 +22,7 @@ const BORDERS: &[(&str, &[&str])] = &[
         "server",
         &[
             "clock", "config", "proxy", "cache", "disk", "origin", "policy", "error", "redis",
-            "reload", "tls",
+            "observe", "reload", "tls",
         ],
     ),
     (

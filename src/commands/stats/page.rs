@@ -8,7 +8,8 @@ use caching_proxy::{
     cache::CacheStats,
     control::Instance,
     observe::{
-        OriginCount, OriginReport, ReasonCount, Report, RouteCount, TunnelReport, duration, grouped,
+        ClientReport, OriginCount, OriginReport, ReasonCount, Report, RouteCount, TunnelReport,
+        duration, grouped,
     },
 };
 
@@ -111,6 +112,7 @@ impl Page {
         top.extend(report.shared.as_ref().map(shared_line));
         top.extend(certificate_line(&report.certificates));
         top.extend(pace_line(&report.origin));
+        top.extend(clients_line(&report.clients));
         top.extend(tunnels_line(&report.tunnels));
         top.extend(dropped_lines(report));
         Self {
@@ -387,6 +389,23 @@ fn memory_line(cache: Option<&CacheStats>) -> String {
         grouped(cache.evictions),
         grouped(cache.fetches),
     )
+}
+
+/// `None` if no client has tried TLS.
+fn clients_line(clients: &ClientReport) -> Option<String> {
+    let failed: u64 = clients.failed_handshakes.values().sum();
+    let text = || {
+        let failed = match failed {
+            0 => String::new(),
+            failed => format!("; {} TLS handshakes failed", grouped(failed)),
+        };
+        format!(
+            "Clients    {:>8}   connections with TLS, {} without{failed}",
+            grouped(clients.tls_connections),
+            grouped(clients.plain_connections),
+        )
+    };
+    (clients.tls_connections + failed > 0).then(text)
 }
 
 /// `None` if there were no tunnels.

@@ -18,6 +18,11 @@ const MAX_FRAMES: u32 = 2_000;
 const FRAMES_PER_SECOND: u32 = 100;
 /// How many more it may send with each request.
 const FRAMES_PER_REQUEST: u32 = 8;
+/// How many bytes of responses let it send one more, which acknowledges them.
+const BYTES_PER_FRAME: usize = 8;
+/// Length of the frames that acknowledge SETTINGS and PING, in bytes (RFC 9113, 6.5 and 6.7).
+const SETTINGS_ACK_BYTES: usize = FRAME_HEAD_BYTES;
+const PING_ACK_BYTES: usize = FRAME_HEAD_BYTES + 8;
 
 /// The frames of one client.
 pub(super) struct FrameWatch {
@@ -27,6 +32,8 @@ pub(super) struct FrameWatch {
     head: [u8; FRAME_HEAD_BYTES],
     head_bytes: usize,
     left: u32,
+    /// How many bytes are to be sent that acknowledge frames of the client. They allow no more of them.
+    ack_bytes: usize,
     /// When `left` was last increased with time.
     since: Instant,
     /// The frame that was one too many; `None` before that.
@@ -41,6 +48,7 @@ impl FrameWatch {
             head: [0; FRAME_HEAD_BYTES],
             head_bytes: 0,
             left: MAX_FRAMES,
+            ack_bytes: 0,
             since: now,
             flood: None,
         }
@@ -51,8 +59,15 @@ impl FrameWatch {
         self.flood
     }
 
-    /// The client has got frames that it may acknowledge with `frames`.
-    pub(super) fn allow(&mut self, frames: u32) {
+    /// The client was sent so many bytes. It may acknowledge those of responses.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        let of_acks = bytes.min(self.ack_bytes);
+        self.ack_bytes -= of_acks;
+        let frames = (bytes - of_acks) / BYTES_PER_FRAME;
+        self.allow(u32::try_from(frames).unwrap_or(MAX_FRAMES));
+    }
+
+    fn allow(&mut self, frames: u32) {
         self.left = self.left.saturating_add(frames).min(MAX_FRAMES);
     }
 
@@ -78,6 +93,7 @@ impl FrameWatch {
 
     fn count(&mut self, kind: u8, flags: u8, now: &impl Fn() -> Instant) {
         const END_STREAM: u8 = 1;
+        const ACK: u8 = 1;
         let name = match kind {
             0 if self.skip > 0 || flags & END_STREAM != 0 => return,
             1 => return self.allow(FRAMES_PER_REQUEST),
@@ -90,6 +106,13 @@ impl FrameWatch {
             9 => "CONTINUATION",
             _ => "other",
         };
+        if flags & ACK == 0 {
+            self.ack_bytes += match kind {
+                4 => SETTINGS_ACK_BYTES,
+                6 => PING_ACK_BYTES,
+                _ => 0,
+            };
+        }
         if self.left == 0 {
             let now = now();
             let seconds = now.duration_since(self.since).as_secs();
@@ -158,7 +181,9 @@ mod tests {
         watch.received(&ping.repeat(300), || later);
         watch.received(&frame(1, 5, b"x"), || later);
         watch.received(&ping.repeat(8), || later);
-        watch.allow(2);
+        // The responses of this flood allow nothing.
+        watch.sent((MAX_FRAMES as usize + 308) * PING_ACK_BYTES);
+        watch.sent(2 * BYTES_PER_FRAME);
         watch.received(&ping.repeat(2), || later);
         assert_eq!(watch.flood(), None);
         watch.received(&ping, || later);

@@ -23,8 +23,6 @@ use crate::server::buffers::SpareBuffers;
 
 /// Most bytes that are collected. They are copied, which costs less than more writes to the system.
 const MAX_COLLECTED_BYTES: usize = 64 * 1024;
-/// How many bytes of responses let a client send one more frame that acknowledges them.
-const BYTES_PER_ALLOWED_FRAME: usize = 8;
 
 /// A connection to a client. Clones are the same connection.
 pub(super) struct Wire<T>(Rc<RefCell<WireState<T>>>);
@@ -119,8 +117,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WireState<T> {
             Poll::Ready(written) => {
                 self.stall = None;
                 if let Ok(bytes) = written {
-                    let frames = u32::try_from(bytes / BYTES_PER_ALLOWED_FRAME);
-                    self.watch.allow(frames.unwrap_or(u32::MAX / 2));
+                    self.watch.sent(bytes);
                 }
                 Poll::Ready(written)
             }

@@ -36,7 +36,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -108,6 +108,7 @@ where
         idle_limit: limits.idle,
         stopping: Some(stopping),
         linger: None,
+        unsent: None,
         is_ending: false,
         resets: ResetWatch::new(Instant::now()),
         context: Rc::new(StreamContext {
@@ -174,6 +175,9 @@ struct Http2<S, T> {
     stopping: Option<LocalBoxFuture<'static, ()>>,
     /// Runs when the connection ends, while there are no streams; `None` at other times.
     linger: Option<Pin<Box<Sleep>>>,
+    /// Runs while no stream is left and the client takes no bytes, with how many pieces were written when it began; `None` at
+    /// other times.
+    unsent: Option<(u64, Pin<Box<Sleep>>)>,
     /// The client was told to make no more requests here.
     is_ending: bool,
     resets: ResetWatch,
@@ -291,7 +295,15 @@ where
             self.begin_end(context);
         }
         if !self.streams.is_empty() {
-            self.linger = None;
+            (self.linger, self.unsent) = (None, None);
+            return Poll::Pending;
+        }
+        if let Some(written) = self.context.credit.progress() {
+            return self.poll_unsent(context, written);
+        }
+        self.unsent = None;
+        if self.wire.has_collected() {
+            // That has a time limit of its own.
             return Poll::Pending;
         }
         if !self.is_ending {
@@ -302,6 +314,22 @@ where
         }
         let linger = self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
         linger.as_mut().poll(context).map(Ok)
+    }
+
+    /// Waits for the client to take the last bytes of responses, of which `written` pieces were written so far. Fails if it
+    /// takes none for too long.
+    fn poll_unsent(&mut self, context: &mut Context<'_>, written: u64) -> Poll<io::Result<()>> {
+        self.idle.restart(self.idle_limit);
+        let limit = self.context.service.limits.stall;
+        let start = || (written, Box::pin(sleep(limit)));
+        let (before, timer) = self.unsent.get_or_insert_with(start);
+        loop {
+            ready!(timer.as_mut().poll(context));
+            if std::mem::replace(before, written) == written {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            timer.as_mut().reset(Instant::now() + limit);
+        }
     }
 
     /// Tells the client to make no more requests here.

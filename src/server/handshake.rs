@@ -1,9 +1,12 @@
 //! TLS handshakes with clients.
 //!
 //! One costs a hundred times as much as a hit. So a worker computes a few of them at most before it looks at its other
-//! connections again, and holds the state of a limited number. Those beyond wait in the order in which they came.
+//! connections again, and holds the state of a limited number. With one more the oldest ends: clients that leave their
+//! handshakes open keep nobody out, because one that goes on needs its place for two round trips only.
 
 use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
     future::{Future, poll_fn},
     io,
     net::IpAddr,
@@ -15,7 +18,7 @@ use std::{
 use rustls::{AlertDescription, Error, server::Acceptor};
 use tokio::{
     net::TcpStream,
-    sync::{Semaphore, SemaphorePermit},
+    sync::{Semaphore, SemaphorePermit, oneshot},
     task::yield_now,
     time::timeout,
 };
@@ -41,6 +44,8 @@ pub(super) enum HandshakeError {
     Late,
     #[error("the proxy stops")]
     Stopping,
+    #[error("too many others have begun since")]
+    Displaced,
     #[error("the client does not accept the certificate ({0:?})")]
     CertificateRefused(AlertDescription),
     #[error("client and proxy have no version, cipher or protocol of TLS in common: {0}")]
@@ -70,7 +75,7 @@ impl HandshakeError {
     pub(super) fn end(&self) -> HandshakeEnd {
         match self {
             Self::Ended | Self::Stopping => HandshakeEnd::Closed,
-            Self::Late => HandshakeEnd::Late,
+            Self::Late | Self::Displaced => HandshakeEnd::Late,
             Self::CertificateRefused(_) => HandshakeEnd::CertificateRefused,
             Self::NothingInCommon(_) => HandshakeEnd::NothingInCommon,
             Self::Invalid(_) => HandshakeEnd::Invalid,
@@ -80,7 +85,7 @@ impl HandshakeError {
     /// Logs it. Port scans and health checks fail all the time, so that is worth nothing but a line for those who look.
     pub(super) fn log(&self, client: IpAddr) {
         match self {
-            Self::Ended | Self::Stopping | Self::Invalid(_) => {
+            Self::Ended | Self::Stopping | Self::Displaced | Self::Invalid(_) => {
                 log::debug!("no TLS connection with {client}: {self}");
             }
             Self::Late | Self::CertificateRefused(_) | Self::NothingInCommon(_) => {
@@ -115,9 +120,9 @@ pub(super) enum Greeted {
 /// The handshakes of one worker.
 pub(super) struct Handshakes {
     tls: ServerTls,
-    /// For the first byte, until a handshake may begin, and for the handshake.
+    /// For the first byte, and for the handshake.
     limit: Duration,
-    begun: Semaphore,
+    begun: Places,
     turns: Semaphore,
 }
 
@@ -126,7 +131,7 @@ impl Handshakes {
         Self {
             tls,
             limit,
-            begun: Semaphore::new(MAX_BEGUN),
+            begun: Places::default(),
             turns: Semaphore::new(MAX_IN_A_ROW),
         }
     }
@@ -160,9 +165,11 @@ impl Handshakes {
             return Ok(Greeted::Other(tcp));
         }
         // A client that has sent nothing takes no place.
-        let _place = self.in_time(permit(&self.begun)).await?;
-        let tls = self.in_time(self.shake_hands(tcp)).await??;
-        Ok(Greeted::Tls(Box::new(tls)))
+        let mut place = self.begun.take();
+        tokio::select! {
+            tls = self.in_time(self.shake_hands(tcp)) => Ok(Greeted::Tls(Box::new(tls??))),
+            () = place.lost() => Err(HandshakeError::Displaced),
+        }
     }
 
     async fn shake_hands(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
@@ -184,7 +191,78 @@ impl Handshakes {
     }
 }
 
+/// The places of the handshakes that have begun.
+#[derive(Default)]
+struct Places {
+    /// By their order. Dropped, a sender tells its handshake that it has lost its place.
+    taken: RefCell<BTreeMap<u64, oneshot::Sender<()>>>,
+    next: Cell<u64>,
+}
+
+impl Places {
+    /// A place, in that of the oldest handshake if there are too many.
+    fn take(&self) -> Place<'_> {
+        let number = self.next.get();
+        self.next.set(number + 1);
+        let (taken, lost) = oneshot::channel();
+        let mut places = self.taken.borrow_mut();
+        if places.len() >= MAX_BEGUN {
+            places.pop_first();
+        }
+        places.insert(number, taken);
+        Place {
+            places: self,
+            number,
+            lost,
+        }
+    }
+}
+
+/// The place of one handshake.
+struct Place<'p> {
+    places: &'p Places,
+    number: u64,
+    lost: oneshot::Receiver<()>,
+}
+
+impl Place<'_> {
+    /// Resolves when it is taken away.
+    async fn lost(&mut self) {
+        let _ = (&mut self.lost).await;
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.places.taken.borrow_mut().remove(&self.number);
+    }
+}
+
 /// The next permit; `None` is none at all, for the semaphore is never closed.
 async fn permit(semaphore: &Semaphore) -> Option<SemaphorePermit<'_>> {
     semaphore.acquire().await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn one_handshake_too_many_takes_the_place_of_the_oldest() {
+        let places = Places::default();
+        let mut taken: Vec<_> = (0..MAX_BEGUN).map(|_| places.take()).collect();
+        assert!(taken[0].lost().now_or_never().is_none());
+        // A place that is given back is free.
+        taken.pop();
+        taken.push(places.take());
+        assert!(taken[0].lost().now_or_never().is_none());
+        let _one_more = places.take();
+        assert!(taken[0].lost().now_or_never().is_some());
+        assert!(taken[1].lost().now_or_never().is_none());
+        assert_eq!(places.taken.borrow().len(), MAX_BEGUN);
+        drop(taken);
+        assert_eq!(places.taken.borrow().len(), 1);
+    }
 }

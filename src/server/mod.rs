@@ -74,6 +74,7 @@ use crate::{
     origin::OriginConfig,
     proxy::{self, Shared, SharedOrigin, Worker},
     reload::{ActiveConfig, Reload},
+    tls::ServerTls,
 };
 
 /// How long a client may take for the head of a request.
@@ -158,21 +159,7 @@ impl Server {
             server_tls,
             plain_requests,
         } = listeners.into();
-        let Tiers {
-            cache,
-            secret,
-            events,
-        } = Tiers::open(&config)?;
-        if let Some(events) = events {
-            actix_rt::spawn(cache.clone().apply_ends(events, clock::now));
-        }
-        let (in_force, news) = watch::channel(ActiveConfig::new(Arc::clone(&config)));
-        let mut shared = Shared::new(&config, news, cache, secret)?;
-        if let Some(tls) = &server_tls {
-            tls.watch(clock::now)?;
-            shared.tls = Some(tls.clone());
-        }
-        let shared = Arc::new(shared);
+        let (shared, in_force) = share(&config, server_tls.as_ref())?;
         let origins = shared
             .origins
             .map(|shared| origin(&config, shared, tls.clone()));
@@ -217,9 +204,7 @@ impl Server {
             }
         };
         let listeners: Vec<TcpListener> = plain.into_iter().chain(for_tls).collect();
-        for listener in &listeners {
-            set_client_options(listener);
-        }
+        listeners.iter().for_each(set_client_options);
         let limits = (config.workers, MAX_CLIENTS);
         Ok(Self {
             shared: all,
@@ -260,6 +245,29 @@ impl Server {
             tier.close().await;
         }
     }
+}
+
+/// What all workers share, with the cache and its tiers, and with certificates that are read again when they change; and the
+/// configuration in force, to be changed.
+fn share(
+    config: &Arc<Config>,
+    server_tls: Option<&ServerTls>,
+) -> Result<(Arc<Shared>, watch::Sender<ActiveConfig>), StartError> {
+    let Tiers {
+        cache,
+        secret,
+        events,
+    } = Tiers::open(config)?;
+    if let Some(events) = events {
+        actix_rt::spawn(cache.clone().apply_ends(events, clock::now));
+    }
+    let (in_force, news) = watch::channel(ActiveConfig::new(Arc::clone(config)));
+    let mut shared = Shared::new(config, news, cache, secret)?;
+    if let Some(tls) = server_tls {
+        tls.watch(clock::now)?;
+        shared.tls = Some(tls.clone());
+    }
+    Ok((Arc::new(shared), in_force))
 }
 
 /// Sets the options of client connections, which a connection takes over from its listener. The server also works where

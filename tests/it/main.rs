@@ -52,6 +52,7 @@ mod http2_floods;
 mod https;
 mod identity;
 mod identity_cookies;
+mod inherited_sockets;
 mod interim;
 mod invalidation;
 mod large_bodies;

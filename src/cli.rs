@@ -333,7 +333,7 @@ pub enum Command {
         #[arg(short, long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
         port: Option<u16>,
     },
-    /// Print a guide: policies, configuration, applications, commands, offline, http, service, troubleshooting, internals
+    /// Print a guide: policies, configuration, applications, commands, offline, http, store, sharing, tls, service, troubleshooting, internals
     Guide {
         /// What it is about; without a topic, the guides are listed
         topic: Option<String>,

@@ -22,6 +22,12 @@ pub(crate) enum Failure {
     OriginCa(#[from] CaError),
     #[error("the certificate for HTTPS cannot be used")]
     Certificate(#[from] TlsError),
+    #[error("a socket that the program was started with (LISTEN_FDS) cannot be used")]
+    Inherited(#[source] io::Error),
+    #[error(
+        "a socket that the program was started with has the name tls-port, but there is no --tls-port"
+    )]
+    UnusedTlsSocket,
     #[error("{}", in_use((.flag, *.port), .holder.as_ref(), *.free))]
     PortInUse {
         flag: &'static str,
@@ -145,9 +151,11 @@ impl Failure {
             Self::Config(_)
             | Self::OriginCa(_)
             | Self::Certificate(_)
+            | Self::UnusedTlsSocket
             | Self::Refused(_)
             | Self::UnknownTopic(_) => 2,
-            Self::PortInUse { .. }
+            Self::Inherited(_)
+            | Self::PortInUse { .. }
             | Self::PortReserved { .. }
             | Self::NoSuchAddress(_)
             | Self::Bind { .. }

@@ -6,6 +6,7 @@
 //! | `commands/` | the other commands, one file each |
 //! | `failure.rs` | everything that ends the program with an error, and its exit code |
 //! | `file_limit.rs` | the limit of open files |
+//! | `inherited.rs` | listening sockets that the program was started with |
 //! | `listen.rs` | the sockets the proxy listens on |
 //! | `logging/` | the log: its formats and its filter |
 //! | `output_queue.rs` | a queue in front of stdout or stderr, for a proxy that serves |
@@ -17,6 +18,7 @@ mod clear;
 mod commands;
 mod failure;
 mod file_limit;
+mod inherited;
 mod listen;
 mod logging;
 mod output_queue;
@@ -31,7 +33,7 @@ use caching_proxy::{
     config::{Config, Flags, LogFormat},
 };
 
-use self::{failure::Failure, serve::Startup, terminal::say_error};
+use self::{failure::Failure, inherited::InheritedSockets, serve::Startup, terminal::say_error};
 
 /// The cache mixes many small long-lived allocations with short-lived ones; mimalloc fragments less than most allocators.
 #[global_allocator]
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
 
 /// Starts the proxy from flags, environment and configuration file.
 fn serve(flags: Flags) -> Result<(), Failure> {
+    let inherited = InheritedSockets::take()?;
     let config = Config::load_everything(&flags)?;
     logging::start(config.log_format);
     let (bind, port) = (config.bind, config.port);
@@ -78,6 +81,7 @@ fn serve(flags: Flags) -> Result<(), Failure> {
         load: Config::load_everything,
         config: Arc::new(config),
         hints: None,
+        inherited,
     };
     startup.serve(|| listen::bind_all(bind, (listen::PORT, port)))
 }

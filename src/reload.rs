@@ -16,8 +16,10 @@ use tokio::sync::{Mutex, watch};
 
 use crate::{
     cache::{Cache, CacheUnavailable, ClearHere, Cleared, Namespace},
+    clock,
     config::{Changes, Config, ConfigError, Flags, LoadConfig},
     error::Chain,
+    tls::{ServerTls, TlsError},
 };
 
 /// The configuration that new requests use.
@@ -59,6 +61,8 @@ struct ReloadState {
     load: LoadConfig,
     in_force: watch::Sender<ActiveConfig>,
     cache: Cache,
+    /// `None` without TLS towards clients.
+    tls: Option<ServerTls>,
     /// What the last command said about being offline; `None` before the first. It overrides the configuration. Reloads and
     /// such commands run one at a time, whether a signal or a command starts them.
     commanded_offline: Mutex<Option<bool>>,
@@ -73,6 +77,9 @@ pub struct Reloaded {
     pub needs_restart: Vec<String>,
     /// Whether the cache was cleared.
     pub cache_cleared: bool,
+    /// Names of certificates that are in force now and were not before.
+    #[serde(default)]
+    pub certificates: Vec<String>,
 }
 
 /// The result of [`Reload::set_offline`].
@@ -93,6 +100,17 @@ pub enum ReloadError {
     /// The new configuration is invalid; the old one stays active.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A certificate cannot be used; the old configuration and the old certificates stay active.
+    #[error(
+        "the old certificates stay in force ({remaining}), because the new ones cannot be used"
+    )]
+    Certificate {
+        /// How long the old ones are valid.
+        remaining: String,
+        /// Why the new ones are refused.
+        #[source]
+        source: TlsError,
+    },
     /// The new settings are active, but the cache could not be cleared.
     #[error(
         "the new settings are active, but the cache could not be cleared; requests bypass it until a reload succeeds"
@@ -111,18 +129,19 @@ impl ReloadError {
 }
 
 impl Reload {
-    /// Reloads with the flags of the start, and publishes the result through `in_force`.
+    /// Reloads with the flags of the start, and publishes the result through `in_force`. Certificates are those of `tls`.
     pub fn new(
-        flags: Flags,
-        load: LoadConfig,
+        (flags, load): (Flags, LoadConfig),
         in_force: watch::Sender<ActiveConfig>,
         cache: Cache,
+        tls: Option<ServerTls>,
     ) -> Self {
         Self(Arc::new(ReloadState {
             flags,
             load,
             in_force,
             cache,
+            tls,
             commanded_offline: Mutex::default(),
         }))
     }
@@ -143,7 +162,7 @@ impl Reload {
         let done = self.activate(*commanded).await;
         match &done {
             Ok(reloaded) => log_result(reloaded),
-            Err(error @ ReloadError::Config(_)) => log::error!(
+            Err(error @ (ReloadError::Config(_) | ReloadError::Certificate { .. })) => log::error!(
                 "configuration not reloaded, the old one stays active: {}",
                 error.sentence()
             ),
@@ -189,6 +208,8 @@ impl Reload {
             cache_state,
         } = self.0.in_force.borrow().clone();
         let changes: Changes = before.changes(&read);
+        // First, so that a certificate that cannot be used leaves all as it was.
+        let certificates = self.read_certificates(&read)?;
         let mut now = ActiveConfig {
             config: before,
             cache_state,
@@ -217,7 +238,23 @@ impl Reload {
             changed: names(changes.in_force),
             needs_restart: names(changes.needs_restart),
             cache_cleared: is_repartitioning,
+            certificates,
         })
+    }
+
+    /// Reads the certificates again, and returns the names of new ones. TLS is not switched on or off.
+    fn read_certificates(&self, read: &Config) -> Result<Vec<String>, ReloadError> {
+        let (Some(tls), Some(settings)) = (&self.0.tls, &read.tls) else {
+            return Ok(Vec::new());
+        };
+        let now = clock::now();
+        match tls.reload(settings, now) {
+            Ok(new) => Ok(new.into_iter().map(|it| it.name).collect()),
+            Err(source) => Err(ReloadError::Certificate {
+                remaining: tls.remaining(now),
+                source,
+            }),
+        }
     }
 
     async fn clear_cache(&self) -> Result<(), CacheUnavailable> {
@@ -234,6 +271,7 @@ impl Reload {
 
 fn log_result(reloaded: &Reloaded) {
     match reloaded.changed.as_slice() {
+        [] if !reloaded.certificates.is_empty() => {}
         [] => log::info!("configuration reloaded: no changes"),
         changed => log::info!("configuration reloaded: changed {}", changed.join(", ")),
     }
@@ -267,7 +305,12 @@ mod tests {
             let config = Config::for_origin(origin.parse().unwrap());
             let (sender, mut in_force) = watch::channel(ActiveConfig::new(Arc::new(config)));
             let cache = Cache::new(1 << 20, 1 << 18);
-            let reload = Reload::new(flags, Config::load_everything, sender, cache.clone());
+            let reload = Reload::new(
+                (flags, Config::load_everything),
+                sender,
+                cache.clone(),
+                None,
+            );
             {
                 let mut run = pin!(reload.run());
                 let polled = run.as_mut().poll(&mut Context::from_waker(Waker::noop()));

@@ -24,7 +24,9 @@ use rustls::ClientConfig;
 
 use crate::{
     failure::Failure,
-    file_limit, listen, logging,
+    file_limit,
+    inherited::InheritedSockets,
+    listen, logging,
     signals::{SignalAction, Signals},
     terminal::{print, say, start_queues},
 };
@@ -46,6 +48,8 @@ pub(crate) struct Startup {
     pub(crate) config: Arc<Config>,
     /// Commands to try, printed to stderr after the start. `None` for a normal start.
     pub(crate) hints: Option<String>,
+    /// Sockets that take the place of those of --port and --tls-port.
+    pub(crate) inherited: InheritedSockets,
 }
 
 impl Startup {
@@ -61,9 +65,16 @@ impl Startup {
             Some(settings) => Some(ServerTls::load(settings, clock::now())?),
             None => None,
         };
-        let listeners = listen()?;
+        let InheritedSockets { port, tls_port } = std::mem::take(&mut self.inherited);
+        let listeners = match port.is_empty() {
+            true => listen()?,
+            false => {
+                self.take_address(&port)?;
+                port
+            }
+        };
         self.settle(&listeners)?;
-        let listeners = self.listeners(listeners, server_tls)?;
+        let listeners = self.listeners((listeners, tls_port), server_tls)?;
         // Before anything takes time: who finds the port finds the socket too, and a command waits until it is answered.
         let address = SocketAddr::new(self.config.bind.first(), self.config.port);
         let control = ControlSocket::open(address, self.config.origins.first().to_string());
@@ -79,6 +90,24 @@ impl Startup {
             SYSTEM.get_or_init(System::current);
             run(self, tls, (listeners, control)).await
         })
+    }
+
+    /// Puts the address of inherited sockets in the place of --port and --bind.
+    fn take_address(&mut self, sockets: &[TcpListener]) -> Result<(), Failure> {
+        let Some(first) = sockets.first() else {
+            return Ok(());
+        };
+        let address = first.local_addr().map_err(Failure::Start)?;
+        let config = Arc::make_mut(&mut self.config);
+        (config.port, config.bind) = (address.port(), address.ip().into());
+        let own = [
+            ("port", address.port().to_string()),
+            ("bind", address.ip().to_string()),
+        ];
+        self.flags
+            .extend(own.map(|(name, value)| (name, value.into())));
+        log::info!("listening on sockets that the program was started with (LISTEN_FDS)");
+        Ok(())
     }
 
     /// Puts the port and the address that were got in the place of those that were asked for: of any free port, and of
@@ -101,13 +130,17 @@ impl Startup {
         Ok(())
     }
 
-    /// The sockets by what clients speak there: `listeners` are those of --port, and --tls-port may need others.
+    /// The sockets by what clients speak there: ``listeners` are those of --port. --tls-port has
+    /// others: `for_tls`, unless there are none.
     fn listeners(
         &mut self,
-        listeners: Vec<TcpListener>,
+        (listeners, for_tls): (Vec<TcpListener>, Vec<TcpListener>),
         server_tls: Option<ServerTls>,
     ) -> Result<Listeners, Failure> {
         let config = Arc::make_mut(&mut self.config);
+        if !for_tls.is_empty() && config.tls.as_ref().is_none_or(|it| it.port.is_none()) {
+            return Err(Failure::UnusedTlsSocket);
+        }
         let Some(settings) = &mut config.tls else {
             return Ok(listeners.into());
         };
@@ -118,7 +151,10 @@ impl Startup {
                 ..Listeners::default()
             });
         };
-        let tls = listen::bind_all(config.bind, (listen::TLS_PORT, port))?;
+        let tls = match for_tls.is_empty() {
+            true => listen::bind_all(config.bind, (listen::TLS_PORT, port))?,
+            false => for_tls,
+        };
         let address = tls.first().map(TcpListener::local_addr).transpose();
         let address = address.map_err(Failure::Start)?;
         let tls_port = address.map_or(port, |it| it.port());
@@ -188,6 +224,7 @@ async fn run(
         load,
         config,
         hints,
+        ..
     } = startup;
     mask::set_names(config.masked_parameters.iter().map(String::as_str));
     let mut signals = Signals::new().map_err(Failure::Start)?;
@@ -211,6 +248,9 @@ async fn run(
         None => None,
     };
     announce(&config, dashboard.as_ref(), hints.as_deref());
+    if let Some(advice) = server.shared().tls.as_ref().and_then(ServerTls::advice) {
+        say(advice);
+    }
     let reached = config.origins.iter().filter(|_| !config.offline);
     for origin in reached {
         let destination = config.destination(origin, tls.clone());

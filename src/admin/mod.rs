@@ -95,5 +95,9 @@ impl Caller {
 /// The stored responses that `names` match under the configuration in force.
 fn filter(names: &FilterSpec, shared: &Shared) -> Result<EntryFilter, FilterError> {
     let config = shared.config();
-    EntryFilter::new(names, (&config.routes, &config.rules), config.is_hosted())
+    EntryFilter::new(
+        names,
+        (&config.routes, &config.rules),
+        config.keys_describe_clients(),
+    )
 }

@@ -18,6 +18,7 @@ pub async fn stats(shared: &Shared, now: Time) -> Report {
         is_offline: config.offline,
         disk: shared.cache.disk().map(DiskTier::stats),
         shared: shared.cache.shared().map(SharedTier::stats),
+        certificates: shared.certificates(now),
         ..Report::new(observer, stored, config.policy.mode)
     };
     let states = shared.origin_states(now);

@@ -3,10 +3,12 @@
 use bytesize::ByteSize;
 use caching_proxy::{
     cli::SettingsArgs,
+    clock,
     config::{self, Config, Setting, SettingSource, in_words},
     error::Chain,
     redis::{self, RedisReport},
     server::redis_tls,
+    tls::ServerTls,
 };
 use serde_json::{Map, Value, json};
 
@@ -18,17 +20,34 @@ pub(super) fn check_config(settings: SettingsArgs, as_json: bool) -> Result<(), 
     let environment = |variable: &str| std::env::var_os(variable);
     let (config, settings) = config::inspect(&settings.flags(), &environment)?;
     tls_for(&config)?;
+    let certificates = match &config.tls {
+        Some(settings) => ServerTls::check(settings, clock::now())?,
+        None => Vec::new(),
+    };
     let redis = redis_report(&config);
     print(&if as_json {
-        json_line(&document(settings, redis))?
+        json_line(&document(settings, &certificates, redis))?
     } else {
         format!(
-            "{}{}",
+            "{}{}{}",
             table(&settings),
+            certificate_lines(&certificates),
             redis.map_or_else(String::new, redis_lines)
         )
     });
     Ok(())
+}
+
+/// How long the certificates for clients are valid; empty if there are none.
+fn certificate_lines(certificates: &[String]) -> String {
+    let lines = certificates.iter();
+    let lines: String = lines
+        .map(|it| format!("HTTPS: the certificate for {it}\n"))
+        .collect();
+    match lines.is_empty() {
+        true => lines,
+        false => format!("\n{lines}"),
+    }
 }
 
 /// What the Redis of the configuration is; `None` if there is none. A proxy starts without it, so it is no error of the
@@ -107,7 +126,11 @@ fn table(settings: &[Setting]) -> String {
     text
 }
 
-fn document(settings: Vec<Setting>, redis: Option<Result<RedisReport, String>>) -> Value {
+fn document(
+    settings: Vec<Setting>,
+    certificates: &[String],
+    redis: Option<Result<RedisReport, String>>,
+) -> Value {
     let redis = redis.map(|report| match report {
         Ok(report) => json!({
             "reached": true,
@@ -133,7 +156,7 @@ fn document(settings: Vec<Setting>, redis: Option<Result<RedisReport, String>>) 
             (name.to_owned(), setting)
         })
         .collect();
-    json!({ "valid": true, "settings": settings, "redis": redis })
+    json!({ "valid": true, "settings": settings, "certificates": certificates, "redis": redis })
 }
 
 fn where_it_is(place: &SettingSource) -> String {

@@ -2,7 +2,7 @@
 
 use caching_proxy::{cli::ProxyArgs, control, reload::Reloaded};
 
-use super::text::json_line;
+use super::text::{json_line, plain};
 use crate::{
     failure::Failure,
     terminal::{print, say},
@@ -19,10 +19,15 @@ pub(super) fn reload(proxy: ProxyArgs) -> Result<(), Failure> {
         changed,
         needs_restart,
         cache_cleared,
+        certificates,
     } = reloaded;
     match changed.as_slice() {
-        [] => say("no changes"),
+        [] if certificates.is_empty() => say("no changes"),
+        [] => {}
         changed => say(&format!("changed: {}", changed.join(", "))),
+    }
+    for name in certificates {
+        say(&format!("new certificate: {}", plain(&name)));
     }
     if cache_cleared {
         say("cache cleared, because the settings that decide who shares stored responses changed");

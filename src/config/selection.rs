@@ -169,6 +169,13 @@ impl Config {
                 .any(|route| route.preserves_host == Some(true))
     }
 
+    /// Whether keys may have anything in the place of the Host: that Host, or what the origin is told about the client.
+    pub fn keys_describe_clients(&self) -> bool {
+        self.is_hosted()
+            || self.serves_both_schemes()
+            || !self.deployment.trusted_proxies.is_empty()
+    }
+
     /// Whether the route or the key may depend on the Host of the client.
     pub fn depends_on_host(&self) -> bool {
         self.is_hosted() || self.routes.iter().any(|route| route.host.is_some())

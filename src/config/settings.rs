@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 
-use super::{Config, LogFormat, Selection, SettingSource, TlsSettings, value::written_duration};
+use super::{Config, LogFormat, Selection, SettingSource, value::written_duration};
 use crate::policy::{
     ClientDirectives, Mode, OriginIndex, PersistedQueries, QueryOrder, Route, Rule,
 };
@@ -120,7 +120,7 @@ impl Config {
             max_object_bytes,
             store,
             shared_tier,
-            tls,
+            tls: _,
             origin_ca,
             origin_settings,
             workers: _,
@@ -151,7 +151,7 @@ impl Config {
         ];
         values.extend(store.values());
         values.extend(shared_tier.values());
-        values.extend(TlsSettings::values(tls.as_ref()));
+        values.extend(self.tls_values());
         values.extend([
             ("max_stale", duration(policy.max_stale)),
             ("origin_ca", path(origin_ca.as_deref())),

@@ -106,9 +106,12 @@ impl TlsSettings {
             redirect_http: redirect_http.is_some(),
         }))
     }
+}
 
-    /// The settings by their keys, in the order of the file.
-    pub(super) fn values(settings: Option<&Self>) -> [(&'static str, Value); 5] {
+impl Config {
+    /// The settings of TLS by their keys, in the order of the file.
+    pub(super) fn tls_values(&self) -> [(&'static str, Value); 5] {
+        let settings = self.tls.as_ref();
         let given = settings.and_then(|it| it.given.as_ref());
         let listed = settings.map_or(&[][..], |it| &it.listed);
         let of_file = |it: &CertificateFiles| json!({ CERT: path(Some(&it.certificate)), KEY: path(Some(&it.key)) });
@@ -131,9 +134,7 @@ impl TlsSettings {
             ),
         ]
     }
-}
 
-impl Config {
     /// True if all clients that are served use TLS.
     pub fn serves_tls_only(&self) -> bool {
         let tls = self.tls.as_ref();

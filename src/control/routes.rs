@@ -122,7 +122,9 @@ async fn offline(
 async fn reload(reload: Data<Reload>) -> HttpResponse {
     match reload.run().await {
         Ok(reloaded) => HttpResponse::Ok().json(reloaded),
-        Err(error @ ReloadError::Config(_)) => HttpResponse::BadRequest().body(error.sentence()),
+        Err(error @ (ReloadError::Config(_) | ReloadError::Certificate { .. })) => {
+            HttpResponse::BadRequest().body(error.sentence())
+        }
         Err(ReloadError::Cache(_) | ReloadError::Interrupted) => {
             HttpResponse::ServiceUnavailable().finish()
         }

@@ -1,6 +1,6 @@
 //! `/metrics`: the counters in the text format of OpenMetrics.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use actix_web::{HttpResponse, web::Data};
 use prometheus_client::{
@@ -20,7 +20,9 @@ use crate::{
     clock,
     disk::DiskStats,
     headers::RequestOutcome,
-    observe::{BOUNDS_MILLIS, OriginTotals, RouteTotals, Totals, dropped_log_lines},
+    observe::{
+        BOUNDS_MILLIS, CertificateReport, OriginTotals, RouteTotals, Totals, dropped_log_lines,
+    },
     proxy::Shared,
     redis::RedisStats,
 };
@@ -36,6 +38,7 @@ pub(super) async fn metrics(shared: Data<Shared>) -> HttpResponse {
         stored: shared.cache.send(GetStats).await.ok(),
         on_disk: shared.cache.disk().map(DiskTier::stats),
         shared: shared.cache.shared().map(SharedTier::stats),
+        certificates: shared.certificates(clock::now()),
         dropped: shared.observer.feed().map_or(0, |feed| feed.dropped()),
         uptime_seconds: shared.observer.uptime().as_secs_f64(),
         is_offline: shared.config().offline,
@@ -70,6 +73,7 @@ struct Figures {
     stored: Option<CacheStats>,
     on_disk: Option<DiskStats>,
     shared: Option<RedisStats>,
+    certificates: Vec<CertificateReport>,
     dropped: u64,
     uptime_seconds: f64,
     is_offline: bool,
@@ -94,6 +98,7 @@ impl Collector for Figures {
         self.reasons(to)?;
         self.bytes(to)?;
         self.origin(to)?;
+        self.clients(to)?;
         self.tunnels(to)?;
         if let Some(stored) = &self.stored {
             cache(to, stored)?;
@@ -104,6 +109,7 @@ impl Collector for Figures {
         if let Some(shared) = &self.shared {
             shared_tier(to, shared)?;
         }
+        self.certificates(to)?;
         let help = "Requests that were left out of the dashboard's list";
         counter(to, "dashboard_dropped_requests", help, None, self.dropped)?;
         let help = "Lines of log that were dropped because nobody read them";
@@ -116,6 +122,29 @@ impl Collector for Figures {
 }
 
 impl Figures {
+    /// The certificates that clients get; nothing without TLS.
+    fn certificates(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        if self.certificates.is_empty() {
+            return Ok(());
+        }
+        let help = "Time until a certificate expires, by its first host name; 0 after that";
+        let name = "tls_certificate_expiry";
+        let unit = Some(Unit::Seconds);
+        let mut family = to.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
+        let mut named = BTreeSet::new();
+        // Of two for a name, as of an RSA and an ECDSA key, the one that ends first.
+        let mut certificates: Vec<_> = self.certificates.iter().collect();
+        certificates.sort_by_key(|it| it.seconds_left);
+        for certificate in certificates {
+            if named.insert(&certificate.name) {
+                let labels = vec![("name".to_owned(), certificate.name.clone())];
+                let gauge = ConstGauge::new(certificate.seconds_left);
+                gauge.encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Requests by outcome. The reason of a miss is why it went to the origin, that of a failure is its kind.
     fn requests(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let totals = &self.totals;
@@ -209,6 +238,32 @@ impl Figures {
         let help = "How long the fetches of the reused responses took";
         let seconds = seconds_of_millis(totals.saved_millis());
         counter(to, "saved_origin", help, Some(&Unit::Seconds), seconds)
+    }
+
+    fn clients(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let clients = self.totals.clients();
+        let help = "Connections of clients with TLS and without it";
+        let mut family = to.encode_descriptor("connections", help, None, MetricType::Counter)?;
+        sample(
+            &mut family,
+            &[("layer", "plain")],
+            clients.plain_connections(),
+        )?;
+        sample(&mut family, &[("layer", "tls")], clients.tls_connections())?;
+        let help = "Requests by protocol";
+        let name = "protocol_requests";
+        let mut family = to.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (protocol, count) in clients.requests() {
+            let (protocol, layer) = protocol.names();
+            let labels = [("protocol", protocol), ("layer", layer)];
+            sample(&mut family, &labels, count)?;
+        }
+        let help = "TLS handshakes with clients by their end";
+        let mut family = to.encode_descriptor("tls_handshakes", help, None, MetricType::Counter)?;
+        for (end, count) in clients.handshakes() {
+            sample(&mut family, &[("end", end.as_str())], count)?;
+        }
+        Ok(())
     }
 
     fn tunnels(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {

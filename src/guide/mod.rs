@@ -32,6 +32,7 @@ macro_rules! guides {
             /// [http]: crate::guide::http
             /// [store]: crate::guide::store
             /// [sharing]: crate::guide::sharing
+            /// [tls]: crate::guide::tls
             /// [service]: crate::guide::service
             /// [troubleshooting]: crate::guide::troubleshooting
             /// [internals]: crate::guide::internals
@@ -51,6 +52,7 @@ guides! {
     http: "What the proxy does with HTTP, point by point",
     store: "The cache on disk: restarts, space, what the files are, failures",
     sharing: "Several proxies, one cache: Redis, clears that hold everywhere",
+    tls: "HTTPS for your clients: certificates, development, renewals, the internet",
     service: "Running it as a service: systemd, Docker, logs, signals, exit codes",
     troubleshooting: "Questions people have: always a MISS, old data, 502, cookies, ...",
     internals: "How the proxy is built, and what always holds",

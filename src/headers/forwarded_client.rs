@@ -36,6 +36,8 @@ pub struct ForwardedClient {
     scheme: Option<ClientScheme>,
     /// All clients of this proxy come over TLS, so that the scheme tells no requests apart.
     is_scheme_common: bool,
+    /// The scheme is not what proxies say, but that of the connection to this proxy.
+    is_scheme_own: bool,
     host: Option<HeaderValue>,
     port: Option<u16>,
 }
@@ -99,6 +101,14 @@ impl ForwardedClient {
         self.scheme.unwrap_or_default()
     }
 
+    /// Https if the origin is told that because the client has come over TLS to this proxy.
+    pub fn own_scheme(&self) -> ClientScheme {
+        match self.is_scheme_own {
+            true => ClientScheme::Https,
+            false => ClientScheme::Http,
+        }
+    }
+
     /// The client has come over TLS to this proxy, which is what counts unless another proxy says how its client came.
     /// With `is_common` all clients do.
     #[must_use]
@@ -108,6 +118,7 @@ impl ForwardedClient {
             None => Self {
                 scheme: Some(ClientScheme::Https),
                 is_scheme_common: is_common,
+                is_scheme_own: true,
                 ..self
             },
         }
@@ -179,6 +190,7 @@ impl ForwardedClient {
             },
             scheme: self.scheme.filter(|_| self.scheme == other.scheme),
             is_scheme_common: false,
+            is_scheme_own: false,
             host: self.host.filter(|host| other.host.as_ref() == Some(host)),
             // Forwarded has it in the host.
             port: None,
@@ -291,6 +303,7 @@ fn by_x_forwarded(
         chain,
         scheme: value(&X_FORWARDED_PROTO).and_then(ClientScheme::parse),
         is_scheme_common: false,
+        is_scheme_own: false,
         host: value(&X_FORWARDED_HOST).and_then(host),
         port: value(&X_FORWARDED_PORT).and_then(port),
     })
@@ -321,6 +334,7 @@ fn by_forwarded(
             .find_map(|element| element.scheme.as_deref())
             .and_then(ClientScheme::parse),
         is_scheme_common: false,
+        is_scheme_own: false,
         host: from_client()
             .find_map(|element| element.host.as_deref())
             .and_then(host),

@@ -11,6 +11,7 @@ use actix_web::http::StatusCode;
 
 use super::{
     cells,
+    client_counters::{ClientCells, ClientProtocol, ClientTotals, HandshakeEnd},
     origin_counters::{OriginCells, OriginTotals},
     route_counters::{CLASSES, RouteCells, RouteSlot, class},
 };
@@ -54,6 +55,7 @@ pub(super) struct CounterBlock {
     counts: [AtomicU64; ALL],
     pub(super) origins: Box<[OriginCells]>,
     pub(super) routes: RouteCells,
+    clients: ClientCells,
 }
 
 /// The counters of one worker. Only its thread writes them, so an addition is a plain load and store.
@@ -78,6 +80,7 @@ impl WorkerCounters {
                 counts: [const { AtomicU64::new(0) }; ALL],
                 origins: (0..origins).map(|_| OriginCells::default()).collect(),
                 routes: RouteCells::default(),
+                clients: ClientCells::default(),
             }),
             one_thread: PhantomData,
         }
@@ -94,6 +97,22 @@ impl WorkerCounters {
 
     fn origin(&self, origin: OriginIndex) -> Option<&OriginCells> {
         self.block.origins.get(origin.0)
+    }
+
+    /// Counts a request of this protocol.
+    #[inline]
+    pub fn requested(&self, protocol: ClientProtocol) {
+        self.block.clients.requested(protocol);
+    }
+
+    /// Counts a TLS handshake.
+    pub fn shaken_hands(&self, end: HandshakeEnd) {
+        self.block.clients.shaken_hands(end);
+    }
+
+    /// Counts a connection without TLS.
+    pub fn connected_plain(&self) {
+        self.block.clients.connected_plain();
     }
 
     /// Counts a response that begins to be sent.
@@ -200,6 +219,7 @@ impl WorkerCounters {
 pub struct Totals {
     counts: [u64; ALL],
     origin: OriginTotals,
+    clients: ClientTotals,
 }
 
 impl Default for Totals {
@@ -207,6 +227,7 @@ impl Default for Totals {
         Self {
             counts: [0; ALL],
             origin: OriginTotals::default(),
+            clients: ClientTotals::default(),
         }
     }
 }
@@ -214,6 +235,7 @@ impl Default for Totals {
 impl Totals {
     pub(super) fn add(&mut self, block: &CounterBlock) {
         cells::add_all(&mut self.counts, &block.counts);
+        self.clients.add(&block.clients);
         for origin in &block.origins {
             self.origin.add(origin);
         }
@@ -348,6 +370,11 @@ impl Totals {
         names.zip(counts)
     }
 
+    /// What was counted of the connections of clients.
+    pub fn clients(&self) -> &ClientTotals {
+        &self.clients
+    }
+
     /// What was counted of all origins together.
     pub fn origin(&self) -> &OriginTotals {
         &self.origin
@@ -358,7 +385,13 @@ impl Totals {
         let mut counts = self.counts;
         cells::subtract(&mut counts, &earlier.counts);
         let origin = self.origin.since(&earlier.origin);
-        Self { counts, origin }
+        let mut clients = self.clients;
+        clients.subtract(&earlier.clients);
+        Self {
+            counts,
+            origin,
+            clients,
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 //! | file | content |
 //! |---|---|
 //! | `counters.rs` | [`WorkerCounters`]: the counters of one worker, and [`Totals`], their sum |
+//! | `client_counters.rs` | [`ClientTotals`]: what is counted of the connections of clients |
+//! | `client_report.rs` | [`ClientReport`]: the same for `stats` and the dashboard |
 //! | `origin_counters.rs` | [`OriginTotals`]: what is counted of one origin |
 //! | `route_counters.rs` | [`RouteTotals`]: what is counted of one route |
 //! | `cells.rs` | numbers that one thread writes and others read |
@@ -15,6 +17,9 @@
 //! A request costs a few additions: no lock, no allocation. The sums are made when they are read.
 
 mod cells;
+mod certificate_report;
+mod client_counters;
+mod client_report;
 mod counters;
 mod dropped_lines;
 mod feed;
@@ -31,8 +36,10 @@ use std::{
 
 use tokio::sync::mpsc::Receiver;
 
-use self::{counters::CounterBlock, route_counters::RouteNames};
 pub use self::{
+    certificate_report::CertificateReport,
+    client_counters::{ClientProtocol, ClientTotals, HandshakeEnd},
+    client_report::ClientReport,
     counters::{Totals, WorkerCounters},
     dropped_lines::{count_dropped_log_lines, dropped_log_lines},
     feed::{FinishedRequest, RequestFeed},
@@ -45,6 +52,7 @@ pub use self::{
     route_counters::{RouteSlot, RouteTotals},
     tunnel_end::TunnelEnd,
 };
+use self::{counters::CounterBlock, route_counters::RouteNames};
 
 /// The counters of all workers of one proxy.
 #[derive(Debug)]

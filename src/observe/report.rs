@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{Observer, OriginTotals, RouteTotals, Totals, dropped_log_lines};
+use super::{
+    CertificateReport, ClientReport, Observer, OriginTotals, RouteTotals, Totals, dropped_log_lines,
+};
 use crate::{
     cache::CacheStats,
     disk::DiskStats,
@@ -44,6 +46,9 @@ pub struct Report {
     /// Tunnels (WebSocket).
     #[serde(default)]
     pub tunnels: TunnelReport,
+    /// The connections of clients, and what they speak.
+    #[serde(default)]
+    pub clients: ClientReport,
     /// Requests that got an error of the proxy.
     pub failed: u64,
     /// Why misses went to the origin.
@@ -78,6 +83,9 @@ pub struct Report {
     /// The state of the tier that several instances share; `None` if there is none.
     #[serde(default)]
     pub shared: Option<RedisStats>,
+    /// The certificates that clients get, the default one first; empty without TLS.
+    #[serde(default)]
+    pub certificates: Vec<CertificateReport>,
     /// Lines of log that were dropped because nobody read them.
     #[serde(default)]
     pub dropped_log_lines: u64,
@@ -209,6 +217,7 @@ impl Report {
             is_offline: false,
             disk: None,
             shared: None,
+            certificates: Vec::new(),
             requests: totals.requests(),
             hit_ratio: share(from_cache, judged),
             hits: totals.hits(),
@@ -218,6 +227,7 @@ impl Report {
             collapsed: totals.collapsed(),
             own: totals.own(),
             tunnels: TunnelReport::of(&totals),
+            clients: ClientReport::of(totals.clients()),
             failed: totals.failed(),
             misses_by: causes(
                 totals

@@ -22,7 +22,7 @@ use crate::{
     clock,
     error::ProxyError,
     headers::StoreOutcome,
-    observe::RouteSlot,
+    observe::{ClientProtocol, RouteSlot},
     origin::{InterimSink, OriginError},
     policy::{self, Decision, Forward, ForwardReason, Reason, Reuse, Sharing, Time},
     proxy::{
@@ -68,6 +68,8 @@ pub async fn handle(
     let connection = Connection::of(&request);
     let now = clock::now();
     let config = worker.config.current();
+    let protocol = ClientProtocol::of(request.version(), connection.scheme());
+    worker.counters.requested(protocol);
     let request_id = RequestId::begin(&request, &config.config);
     let feed = worker.shared.observer.feed();
     let mut entry = AccessLogEntry::begin(&request, &config.config, feed, Level::Info);
@@ -125,8 +127,11 @@ async fn respond(
     if let Some(response) = own_response {
         return Ok(response.into());
     }
-    let mut forwarded =
-        ForwardedRequest::new(request, &worker.shared, (&config.config, &config.names))?;
+    let mut forwarded = ForwardedRequest::new(
+        (request, connection.scheme()),
+        &worker.shared,
+        (&config.config, &config.names),
+    )?;
     *route = config.route_slot(forwarded.selection);
     if let Some(entry) = &mut entry {
         entry.set_rule(&forwarded);

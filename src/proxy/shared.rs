@@ -16,11 +16,12 @@ use crate::{
     cache::Cache,
     config::Config,
     headers::OwnVia,
-    observe::{LiveRequests, Observer, OriginState},
+    observe::{CertificateReport, LiveRequests, Observer, OriginState},
     origin::{OriginPace, OriginUrl},
     policy::{IdentitySecret, OriginIndex, PerOrigin, Time},
     proxy::{availability::Availability, origin_health::OriginHealth},
     reload::ActiveConfig,
+    tls::ServerTls,
 };
 
 /// What all workers share.
@@ -35,6 +36,8 @@ pub struct Shared {
     pub in_force: watch::Receiver<ActiveConfig>,
     /// Counts the outcomes of requests.
     pub observer: Arc<Observer>,
+    /// TLS towards clients. `None`: they speak plain HTTP.
+    pub tls: Option<ServerTls>,
     /// Permits for tunnels.
     pub(crate) tunnels: Arc<Semaphore>,
     /// No more requests are wanted.
@@ -92,6 +95,7 @@ impl Shared {
             via: OwnVia::new(&own_name()).map_err(io::Error::other)?,
             in_force,
             observer: Arc::new(Observer::new(live_requests, config.origins.iter().count())),
+            tls: None,
             tunnels: Arc::new(Semaphore::new(config.tunnels.max)),
             stopping: AtomicBool::new(false),
         })
@@ -107,6 +111,12 @@ impl Shared {
             is_avoided: config.is_one_of_several(OriginIndex(index))
                 && !origin.availability.is_open(now),
         })
+    }
+
+    /// The certificates that clients get at `now`, the default one first; empty without TLS.
+    pub fn certificates(&self, now: Time) -> Vec<CertificateReport> {
+        let expiry = self.tls.iter().flat_map(ServerTls::expiry);
+        expiry.map(|it| CertificateReport::new(it, now)).collect()
     }
 
     /// From now on no more requests are wanted.

@@ -35,6 +35,11 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// The counters of this worker.
+    pub fn counters(&self) -> Rc<WorkerCounters> {
+        Rc::clone(&self.counters)
+    }
+
     /// Counts and logs the requests that are refused before the handler gets them.
     pub fn refusal_log(&self) -> RefusalLog {
         let feed = self.shared.observer.feed().cloned();

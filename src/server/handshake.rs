@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
-use crate::tls::ServerTls;
+use crate::{observe::HandshakeEnd, tls::ServerTls};
 
 /// Most handshakes of a worker that have begun. The first message of a client may have 64 KiB.
 const MAX_BEGUN: usize = 512;
@@ -66,6 +66,17 @@ impl From<io::Error> for HandshakeError {
 }
 
 impl HandshakeError {
+    /// How it is counted.
+    pub(super) fn end(&self) -> HandshakeEnd {
+        match self {
+            Self::Ended | Self::Stopping => HandshakeEnd::Closed,
+            Self::Late => HandshakeEnd::Late,
+            Self::CertificateRefused(_) => HandshakeEnd::CertificateRefused,
+            Self::NothingInCommon(_) => HandshakeEnd::NothingInCommon,
+            Self::Invalid(_) => HandshakeEnd::Invalid,
+        }
+    }
+
     /// Logs it. Port scans and health checks fail all the time, so that is worth nothing but a line for those who look.
     pub(super) fn log(&self, client: IpAddr) {
         match self {
@@ -88,6 +99,8 @@ fn is_about_certificate(alert: AlertDescription) -> bool {
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateUnknown
             | AlertDescription::UnknownCA
+            // The signature of the authority does not verify.
+            | AlertDescription::DecryptError
     )
 }
 

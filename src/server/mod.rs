@@ -11,7 +11,8 @@
 //! | `opening` | what precedes the first request of a connection: `gate` with `proxy_protocol`, `handshake` |
 //! | `redirect` | from plain HTTP to TLS |
 //! | `client_service` | what the connections of one worker share |
-//! | `http1`, `http2` | a connection and its requests |
+//! | `connection` | a connection from its beginning to its end |
+//! | `http1`, `http2` | its requests and responses |
 //! | `request_head`, `own_names` | the head of a request, and the names that are this proxy's |
 //! | `content`, `date`, `refused` | what responses in all versions of HTTP have in common |
 //! | `buffers`, `deadline` | buffers and time limits of connections |
@@ -23,6 +24,7 @@ mod buffers;
 mod client_service;
 mod client_stream;
 mod clients;
+mod connection;
 mod content;
 mod date;
 mod deadline;
@@ -51,7 +53,6 @@ use std::{io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
 
 use actix_service::{IntoServiceFactory as _, ServiceFactory as _};
 use actix_web::{App, dev::AppConfig, web};
-use bytes::BytesMut;
 use socket2::SockRef;
 use tokio::sync::watch;
 
@@ -61,8 +62,7 @@ use self::{
     client_service::{ClientService, Limits},
     gate::Gate,
     handshake::Handshakes,
-    http1::Served,
-    opening::{Opened, Opening},
+    opening::Opening,
     stop_signal::StopSignal,
     tiers::Tiers,
     workers::Workers,
@@ -74,6 +74,7 @@ use crate::{
     origin::OriginConfig,
     proxy::{self, Shared, SharedOrigin, Worker},
     reload::{ActiveConfig, Reload},
+    tls::ServerTls,
 };
 
 /// How long a client may take for the head of a request.
@@ -158,16 +159,7 @@ impl Server {
             server_tls,
             plain_requests,
         } = listeners.into();
-        let Tiers {
-            cache,
-            secret,
-            events,
-        } = Tiers::open(&config)?;
-        if let Some(events) = events {
-            actix_rt::spawn(cache.clone().apply_ends(events, clock::now));
-        }
-        let (in_force, news) = watch::channel(ActiveConfig::new(Arc::clone(&config)));
-        let shared = Arc::new(Shared::new(&config, news, cache, secret)?);
+        let (shared, in_force) = share(&config, server_tls.as_ref())?;
         let origins = shared
             .origins
             .map(|shared| origin(&config, shared, tls.clone()));
@@ -180,7 +172,7 @@ impl Server {
         let make = move || {
             shared.cache.start();
             let worker = Worker::new(Arc::clone(&shared), &origins, worker_cache);
-            let refusals = worker.refusal_log();
+            let (refusals, counters) = (worker.refusal_log(), worker.counters());
             let app = App::new()
                 .app_data(web::Data::new(worker))
                 .default_service(web::to(proxy::handle));
@@ -193,6 +185,7 @@ impl Server {
                     .clone()
                     .map(|tls| Handshakes::new(tls, limits.handshake)),
                 plain_requests,
+                counters,
             });
             async move {
                 let failed = |()| io::Error::other("the application cannot be made");
@@ -206,41 +199,12 @@ impl Server {
                     buffers: Rc::new(SpareBuffers::default()),
                 });
                 Ok(move |accepted: Accepted| {
-                    let (opening, service) = (Rc::clone(&opening), Rc::clone(&service));
-                    async move {
-                        let opened = opening.open(accepted, &service.stopping).await?;
-                        let Opened {
-                            stream,
-                            peer,
-                            requests,
-                        } = opened;
-                        let read = BytesMut::new();
-                        let (stream, read) = match stream.speaks_http2() {
-                            true => (stream, read),
-                            false => {
-                                let served = http1::serve(
-                                    Rc::clone(&service),
-                                    stream,
-                                    (peer, requests),
-                                    read,
-                                );
-                                match served.await? {
-                                    Served::Ended => return Ok(()),
-                                    Served::Http2(stream, read) => (stream, read),
-                                }
-                            }
-                        };
-                        // In a box: most connections are not of HTTP/2, and the future is large.
-                        let scheme = stream.scheme();
-                        Box::pin(http2::serve(service, stream, (peer, scheme), read)).await
-                    }
+                    connection::serve(Rc::clone(&opening), Rc::clone(&service), accepted)
                 })
             }
         };
         let listeners: Vec<TcpListener> = plain.into_iter().chain(for_tls).collect();
-        for listener in &listeners {
-            set_client_options(listener);
-        }
+        listeners.iter().for_each(set_client_options);
         let limits = (config.workers, MAX_CLIENTS);
         Ok(Self {
             shared: all,
@@ -261,7 +225,8 @@ impl Server {
 
     /// Reads the configuration again, with the same flags as at the start.
     pub fn reload(&self, flags: Flags, load: LoadConfig) -> Reload {
-        Reload::new(flags, load, self.in_force.clone(), self.cache())
+        let tls = self.shared.tls.clone();
+        Reload::new((flags, load), self.in_force.clone(), self.cache(), tls)
     }
 
     /// Waits until a worker ends without having been stopped. Says how it has ended.
@@ -280,6 +245,29 @@ impl Server {
             tier.close().await;
         }
     }
+}
+
+/// What all workers share, with the cache and its tiers, and with certificates that are read again when they change; and the
+/// configuration in force, to be changed.
+fn share(
+    config: &Arc<Config>,
+    server_tls: Option<&ServerTls>,
+) -> Result<(Arc<Shared>, watch::Sender<ActiveConfig>), StartError> {
+    let Tiers {
+        cache,
+        secret,
+        events,
+    } = Tiers::open(config)?;
+    if let Some(events) = events {
+        actix_rt::spawn(cache.clone().apply_ends(events, clock::now));
+    }
+    let (in_force, news) = watch::channel(ActiveConfig::new(Arc::clone(config)));
+    let mut shared = Shared::new(config, news, cache, secret)?;
+    if let Some(tls) = server_tls {
+        tls.watch(clock::now)?;
+        shared.tls = Some(tls.clone());
+    }
+    Ok((Arc::new(shared), in_force))
 }
 
 /// Sets the options of client connections, which a connection takes over from its listener. The server also works where

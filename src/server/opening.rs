@@ -1,6 +1,6 @@
 //! A connection before its first request: the header of the PROXY protocol, and the TLS handshake.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, rc::Rc};
 
 use super::{
     accept::Accepted,
@@ -10,6 +10,7 @@ use super::{
     listeners::PlainRequests,
     stop_signal::StopSignal,
 };
+use crate::observe::{HandshakeEnd, WorkerCounters};
 
 /// What the new connections of one worker pass.
 pub(super) struct Opening {
@@ -19,10 +20,11 @@ pub(super) struct Opening {
     /// `None` without listeners for TLS.
     pub(super) handshakes: Option<Handshakes>,
     pub(super) plain_requests: PlainRequests,
+    pub(super) counters: Rc<WorkerCounters>,
 }
 
 /// A connection that may send requests.
-pub(super) struct Opened {
+pub(super) struct OpenedConnection {
     pub(super) stream: ClientStream,
     /// The address of the client.
     pub(super) peer: SocketAddr,
@@ -52,32 +54,42 @@ impl Opening {
         &self,
         accepted: Accepted,
         stopping: &StopSignal,
-    ) -> io::Result<Opened> {
+    ) -> io::Result<OpenedConnection> {
         let Accepted {
             stream: mut tcp,
             peer,
             listener,
         } = accepted;
         let peer = self.gate.admit(&mut tcp, peer, stopping.notified()).await?;
-        let plain = |tcp, requests| Opened {
+        let plain = |tcp, requests| OpenedConnection {
             stream: ClientStream::Plain(tcp),
             peer,
             requests,
         };
         let handshakes = match &self.handshakes {
             Some(handshakes) if listener >= self.plain_listeners => handshakes,
-            _ => return Ok(plain(tcp, self.plain_requests.into())),
+            _ => {
+                self.counters.connected_plain();
+                return Ok(plain(tcp, self.plain_requests.into()));
+            }
         };
         // In a box: the future is large, and connections without TLS do not need it.
         let greeted = Box::pin(handshakes.greet(tcp, stopping.notified()));
         match greeted.await {
-            Ok(Greeted::Tls(tls)) => Ok(Opened {
-                stream: ClientStream::Tls(tls),
-                peer,
-                requests: Admission::Served,
-            }),
-            Ok(Greeted::Other(tcp)) => Ok(plain(tcp, Admission::Refused)),
+            Ok(Greeted::Tls(tls)) => {
+                self.counters.shaken_hands(HandshakeEnd::Complete);
+                Ok(OpenedConnection {
+                    stream: ClientStream::Tls(tls),
+                    peer,
+                    requests: Admission::Served,
+                })
+            }
+            Ok(Greeted::Other(tcp)) => {
+                self.counters.shaken_hands(HandshakeEnd::NotTls);
+                Ok(plain(tcp, Admission::Refused))
+            }
             Err(error) => {
+                self.counters.shaken_hands(error.end());
                 error.log(peer.ip());
                 Err(closed(error))
             }

@@ -85,14 +85,24 @@ impl TlsServer {
 
     /// The handshake on a connection.
     async fn shake_hands(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        self.shake_hands_for(&[], tcp).await
+    }
+
+    /// The same for one of these protocols.
+    async fn shake_hands_for(
+        &self,
+        protocols: &[&[u8]],
+        tcp: TcpStream,
+    ) -> io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
+        let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|it| it.to_vec()).collect();
         let name = ServerName::try_from("localhost").unwrap();
         let connector = TlsConnector::from(Arc::new(config));
         timeout(DEADLINE, connector.connect(name, tcp))
@@ -141,6 +151,35 @@ fn requests_over_tls_are_served_and_the_end_is_announced() {
         let last = rest(&mut client).await.unwrap();
         assert!(last.starts_with("HTTP/1.1 200 OK\r\n"), "{last}");
         proxy.server.stop().await;
+    });
+}
+
+#[test]
+fn http_2_is_served_over_tls_where_the_handshake_has_chosen_it() {
+    test(async || {
+        let proxy = TlsServer::start(NEVER, |_, _| {});
+        let tls = proxy.shake_hands_for(&[b"http/1.1"], proxy.plain().await);
+        let mut older = tls.await.unwrap();
+        older.write_all(LAST_REQUEST.as_bytes()).await.unwrap();
+        let served = rest(&mut older).await.unwrap();
+        assert!(served.starts_with("HTTP/1.1 200 OK\r\n"), "{served}");
+        let tls = proxy.shake_hands_for(&[b"h2"], proxy.plain().await);
+        let (mut requests, connection) = h2::client::handshake(tls.await.unwrap()).await.unwrap();
+        let connection = actix_rt::spawn(connection);
+        let request = http::Request::options("https://localhost/").header("max-forwards", "0");
+        let (response, _) = requests
+            .send_request(request.body(()).unwrap(), true)
+            .unwrap();
+        let response = timeout(DEADLINE, response).await.unwrap().unwrap();
+        assert_eq!(response.status(), 200);
+        // The end is announced: the client would take any other for an error.
+        proxy.server.stop().await;
+        drop(requests);
+        timeout(DEADLINE, connection)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
     });
 }
 

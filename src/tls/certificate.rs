@@ -7,7 +7,6 @@ use std::{
     sync::Arc,
 };
 
-use bytesize::ByteSize;
 use rustls::{
     crypto::ring::sign::any_supported_type,
     pki_types::{
@@ -18,11 +17,12 @@ use rustls::{
 };
 use webpki::{EndEntityCert, Error as WebpkiError};
 
-use super::{tls_error::TlsError, validity::Validity};
+use super::{
+    tls_error::{MAX_FILE, TlsError},
+    validity::Validity,
+};
 use crate::config::CertificateFiles;
 
-/// The largest file that is read.
-pub(super) const MAX_FILE: ByteSize = ByteSize::mib(1);
 /// The first byte of certificates and keys in DER, and of PKCS#12.
 const DER_SEQUENCE: u8 = 0x30;
 
@@ -39,6 +39,16 @@ pub(super) struct Certificate {
 }
 
 impl Certificate {
+    /// The first host name that it is for, or its file.
+    pub(super) fn name(&self) -> &str {
+        self.host_names.first().unwrap_or(&self.title)
+    }
+
+    /// True if both are the same certificate of a server.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.key.cert.first() == other.key.cert.first()
+    }
+
     /// Reads a certificate and its key.
     pub(super) fn read(files: &CertificateFiles) -> Result<Self, TlsError> {
         let CertificateFiles { certificate, key } = files;
@@ -67,7 +77,7 @@ impl Certificate {
     }
 
     /// A certificate of this chain, the server's first, whose key fits. `file` is where it is from.
-    fn new(
+    pub(super) fn new(
         chain: Vec<CertificateDer<'static>>,
         key: Arc<dyn rustls::sign::SigningKey>,
         file: &Path,
@@ -122,10 +132,7 @@ fn read_bounded(file: &Path) -> Result<Vec<u8>, TlsError> {
 /// The certificates in a file; at least one.
 fn chain(file: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
-    let chain = chain.map_err(|source| TlsError::Pem {
-        file: file.to_owned(),
-        source,
-    })?;
+    let chain = chain.map_err(|error| malformed(file, &error))?;
     if chain.is_empty() {
         let hint = match () {
             () if bytes.is_empty() => ": it is empty",
@@ -184,10 +191,21 @@ fn private_key(file: &Path, bytes: &[u8]) -> Result<PrivateKeyDer<'static>, TlsE
                 () => "",
             },
         }),
-        Err(source) => Err(TlsError::Pem {
-            file: file.to_owned(),
-            source,
-        }),
+        Err(error) => Err(malformed(file, &error)),
+    }
+}
+
+fn malformed(file: &Path, error: &PemError) -> TlsError {
+    TlsError::Pem {
+        file: file.to_owned(),
+        problem: match error {
+            PemError::MissingSectionEnd { .. } => {
+                "a -----BEGIN line has no -----END line, so the file is not whole"
+            }
+            PemError::IllegalSectionStart { .. } => "a -----BEGIN line is malformed",
+            PemError::Base64Decode(_) => "a section is not base64",
+            _ => "it is malformed",
+        },
     }
 }
 

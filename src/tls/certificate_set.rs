@@ -1,6 +1,6 @@
 //! The certificates in force, and which of them a client gets.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use rustls::{
@@ -9,16 +9,32 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::certificate::Certificate;
+use super::{certificate::Certificate, local::NameSigner, validity::Validity};
 use crate::policy::Time;
+
+const DAY_MILLIS: u64 = 24 * 60 * 60 * 1000;
+/// From so long before its end on, the end of a certificate is logged each day.
+const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// Until when a certificate is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateExpiry {
-    /// The first host name that the certificate is for, and its file.
+    /// The first host name that the certificate is for, or its file if it is for none.
+    pub name: String,
+    /// That name and the file, for messages.
     pub title: String,
     /// The last moment at which it is valid.
     pub not_after: Time,
+}
+
+impl CertificateExpiry {
+    fn of(certificate: &Certificate) -> Self {
+        Self {
+            name: certificate.name().to_owned(),
+            title: certificate.title.clone(),
+            not_after: certificate.validity.not_after,
+        }
+    }
 }
 
 /// Certificates by the names that they are for.
@@ -28,6 +44,8 @@ pub(super) struct CertificateSet {
     certificates: Vec<Certificate>,
     /// Positions in `certificates` by host name, `*` included.
     by_name: HashMap<String, Vec<usize>>,
+    /// Makes certificates for names below localhost. `None` if the certificates are from files.
+    signer: Option<NameSigner>,
 }
 
 impl CertificateSet {
@@ -45,7 +63,16 @@ impl CertificateSet {
         Some(Self {
             certificates,
             by_name,
+            signer: None,
         })
+    }
+
+    /// The same, with certificates for names below localhost.
+    pub(super) fn with_signer(self, signer: NameSigner) -> Self {
+        Self {
+            signer: Some(signer),
+            ..self
+        }
     }
 
     /// The certificate for a client that asks for `server_name` (in lower case) and can check signatures of these schemes:
@@ -61,6 +88,12 @@ impl CertificateSet {
             let (_, parent) = server_name?.split_once('.')?;
             self.by_name.get(&format!("*.{parent}"))
         };
+        if exact.is_none()
+            && let Some((signer, name)) = self.signer.as_ref().zip(server_name)
+            && let Some(made) = signer.certificate_for(name)
+        {
+            return Some(made);
+        }
         let named = exact.or_else(wildcard).into_iter().flatten();
         let named = named.filter_map(|index| self.certificates.get(*index));
         let mut keys = named.chain(&self.certificates).map(|it| &it.key);
@@ -68,24 +101,84 @@ impl CertificateSet {
             .cloned()
     }
 
-    /// Logs the certificates that are not valid now.
-    pub(super) fn log_expired(&self, now: Time) {
-        for Certificate {
-            title, validity, ..
-        } in &self.certificates
-        {
-            if validity.not_after < now {
-                let date = date(validity.not_after);
+    /// Until when each is valid, the default one first.
+    pub(super) fn expiry(&self) -> Vec<CertificateExpiry> {
+        self.certificates
+            .iter()
+            .map(CertificateExpiry::of)
+            .collect()
+    }
+
+    /// The certificates that `other` does not have.
+    fn not_in(&self, other: &Self) -> impl Iterator<Item = &Certificate> {
+        let is_new = |it: &&Certificate| !other.certificates.iter().any(|old| old.is_same(it));
+        self.certificates.iter().filter(is_new)
+    }
+
+    /// Logs the certificates that are not valid now, or will end soon.
+    pub(super) fn log_expiring(&self, now: Time) {
+        for certificate in &self.certificates {
+            let title = &certificate.title;
+            let Validity {
+                not_before,
+                not_after,
+            } = certificate.validity;
+            let end = date(not_after);
+            if not_after < now {
                 log::error!(
-                    "the TLS certificate for {title} expired on {date}: clients refuse it until it is replaced"
+                    "the TLS certificate for {title} expired on {end}: clients refuse it until it is replaced"
                 );
-            } else if validity.not_before > now {
-                let date = date(validity.not_before);
+            } else if not_before > now {
                 log::warn!(
-                    "the TLS certificate for {title} is valid from {date} on: clients refuse it until then"
+                    "the TLS certificate for {title} is valid from {} on: clients refuse it until then",
+                    date(not_before)
                 );
+            } else if not_after < now.saturating_add(SOON) {
+                let days = days_left(not_after, now);
+                log::warn!("the TLS certificate for {title} expires on {end}, in {days}: renew it");
             }
         }
+    }
+
+    /// True if one ends before `time`.
+    pub(super) fn ends_before(&self, time: Time) -> bool {
+        let mut certificates = self.certificates.iter();
+        certificates.any(|it| it.validity.not_after < time)
+    }
+
+    /// How long the certificate that ends first is still valid.
+    pub(super) fn remaining(&self, now: Time) -> String {
+        let first = self.certificates.iter();
+        let Some(first) = first.min_by_key(|it| it.validity.not_after) else {
+            return String::new();
+        };
+        state(first, now)
+    }
+
+    /// How long each certificate is valid, the default one first.
+    pub(super) fn states(&self, now: Time) -> Vec<String> {
+        let certificates = self.certificates.iter();
+        certificates.map(|it| state(it, now)).collect()
+    }
+}
+
+/// How long a certificate is valid.
+fn state(certificate: &Certificate, now: Time) -> String {
+    let (title, end) = (&certificate.title, certificate.validity.not_after);
+    match end < now {
+        true => format!("{title} expired on {}", date(end)),
+        false => {
+            let (date, days) = (date(end), days_left(end, now));
+            format!("{title} is valid until {date}, for {days} more")
+        }
+    }
+}
+
+fn days_left(end: Time, now: Time) -> String {
+    match end.millis_since(now) / DAY_MILLIS {
+        0 => "less than a day".to_owned(),
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
     }
 }
 
@@ -106,18 +199,16 @@ impl SniResolver {
         Self(ArcSwap::from_pointee(set))
     }
 
-    /// Handshakes that begin from now on use these certificates.
-    pub(super) fn replace(&self, set: CertificateSet) {
-        self.0.store(Arc::new(set));
+    /// Handshakes that begin from now on use these certificates. Returns those that were not in force before.
+    pub(super) fn replace(&self, set: CertificateSet) -> Vec<CertificateExpiry> {
+        let set = Arc::new(set);
+        let old = self.0.swap(Arc::clone(&set));
+        set.not_in(&old).map(CertificateExpiry::of).collect()
     }
 
-    pub(super) fn expiry(&self) -> Vec<CertificateExpiry> {
-        let set = self.0.load();
-        let expiry = set.certificates.iter().map(|it| CertificateExpiry {
-            title: it.title.clone(),
-            not_after: it.validity.not_after,
-        });
-        expiry.collect()
+    /// The certificates in force.
+    pub(super) fn in_force(&self) -> Arc<CertificateSet> {
+        self.0.load_full()
     }
 }
 

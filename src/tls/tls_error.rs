@@ -2,7 +2,12 @@
 
 use std::{io, path::PathBuf};
 
-use super::certificate::MAX_FILE;
+use bytesize::ByteSize;
+
+use super::local::LocalError;
+
+/// The largest file that is read.
+pub(super) const MAX_FILE: ByteSize = ByteSize::mib(1);
 
 /// Why certificates are refused. `Display` and its sources form one sentence.
 #[derive(Debug, thiserror::Error)]
@@ -49,13 +54,12 @@ pub enum TlsError {
         file: PathBuf,
     },
     /// The file is not valid PEM.
-    #[error("{} is not valid PEM", file.display())]
+    #[error("{} is not valid PEM: {problem}", file.display())]
     Pem {
         /// The file.
         file: PathBuf,
         /// What is wrong with it.
-        #[source]
-        source: rustls::pki_types::pem::Error,
+        problem: &'static str,
     },
     /// A certificate is malformed, or of a kind that no client accepts.
     #[error("certificate {position} in {} is invalid", file.display())]
@@ -102,6 +106,9 @@ pub enum TlsError {
         /// The position of the certificate that the key is for, counted from 1.
         position: usize,
     },
+    /// There is no certificate for this machine.
+    #[error(transparent)]
+    Local(#[from] LocalError),
     /// No certificate is given.
     #[error("no certificate is given: use --tls-cert FILE and --tls-key FILE")]
     NoCertificate,

@@ -1,10 +1,13 @@
 //! A raw HTTP client: sends exact bytes and reads exact responses.
 
 use std::{
-    io::{ErrorKind, Read, Write},
+    io::{self, ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
+    sync::Arc,
     time::Duration,
 };
+
+use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
 
 use crate::waiting::DEADLINE;
 
@@ -123,9 +126,29 @@ impl Answer {
 
 /// One connection to the proxy.
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Box<dyn ClientWire>,
     received: Vec<u8>,
     ended: bool,
+    /// The proxy has ended the connection in order: with close_notify, if it has TLS.
+    ended_in_order: bool,
+}
+
+/// What carries the bytes of a connection.
+trait ClientWire: Read + Write + Send {
+    /// The socket beneath.
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl ClientWire for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl ClientWire for StreamOwned<ClientConnection, TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        &self.sock
+    }
 }
 
 impl Client {
@@ -139,16 +162,40 @@ impl Client {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        Self::with(stream)
+    }
+
+    /// Connects to a port on 127.0.0.1, and performs the TLS handshake with `localhost`. The error is that of the handshake.
+    pub(crate) fn connect_tls(port: u16, config: Arc<ClientConfig>) -> io::Result<Self> {
+        let mut tcp = Self::over(TcpStream::connect(("127.0.0.1", port)).unwrap());
+        tcp.start_tls(config)?;
+        Ok(tcp)
+    }
+
+    /// Performs the TLS handshake with `localhost`, on a connection that has no TLS yet.
+    pub(crate) fn start_tls(&mut self, config: Arc<ClientConfig>) -> io::Result<()> {
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut tls = ClientConnection::new(config, name).unwrap();
+        let mut tcp = self.stream.tcp().try_clone().unwrap();
+        while tls.is_handshaking() {
+            tls.complete_io(&mut tcp)?;
+        }
+        *self = Self::with(StreamOwned::new(tls, tcp));
+        Ok(())
+    }
+
+    fn with(stream: impl ClientWire + 'static) -> Self {
         Self {
-            stream,
+            stream: Box::new(stream),
             received: Vec::new(),
             ended: false,
+            ended_in_order: false,
         }
     }
 
     /// Waits so long for bytes of a peer that is slower than the proxy.
     pub(crate) fn wait_up_to(&mut self, limit: Duration) -> &mut Self {
-        self.stream.set_read_timeout(Some(limit)).unwrap();
+        self.stream.tcp().set_read_timeout(Some(limit)).unwrap();
         self
     }
 
@@ -173,13 +220,13 @@ impl Client {
 
     /// Resets the connection.
     pub(crate) fn reset(self) {
-        let socket = socket2::SockRef::from(&self.stream);
+        let socket = socket2::SockRef::from(self.stream.tcp());
         socket.set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     /// Sends no more. Responses can still be read.
     pub(crate) fn end_input(&mut self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
+        self.stream.tcp().shutdown(Shutdown::Write).unwrap();
     }
 
     /// Reads more bytes. False at the end of the stream.
@@ -189,7 +236,7 @@ impl Client {
         }
         let mut piece = vec![0; 64 * 1024];
         match self.stream.read(&mut piece) {
-            Ok(0) => self.ended = true,
+            Ok(0) => (self.ended, self.ended_in_order) = (true, true),
             Ok(read) => self.received.extend_from_slice(&piece[..read]),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 let start = latin1(&self.received[..self.received.len().min(600)]);
@@ -242,6 +289,11 @@ impl Client {
     pub(crate) fn is_closed(&mut self) -> bool {
         while self.fill() {}
         self.received.is_empty()
+    }
+
+    /// The same, for an end in order: not by a reset, and with close_notify if the connection has TLS.
+    pub(crate) fn is_closed_in_order(&mut self) -> bool {
+        self.is_closed() && self.ended_in_order
     }
 
     fn take(&mut self, count: usize) -> Vec<u8> {

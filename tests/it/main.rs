@@ -9,6 +9,7 @@
     reason = "a test fails by panicking, also in the helpers that are not test functions themselves"
 )]
 
+mod certificates;
 mod chromium;
 mod client;
 mod dice;
@@ -48,8 +49,10 @@ mod guides;
 mod har;
 mod http2;
 mod http2_floods;
+mod https;
 mod identity;
 mod identity_cookies;
+mod inherited_sockets;
 mod interim;
 mod invalidation;
 mod large_bodies;

@@ -22,14 +22,14 @@ const BORDERS: &[(&str, &[&str])] = &[
         "server",
         &[
             "clock", "config", "proxy", "cache", "disk", "origin", "policy", "error", "redis",
-            "reload", "tls",
+            "observe", "reload", "tls",
         ],
     ),
     (
         "proxy",
         &[
             "policy", "cache", "origin", "headers", "error", "config", "reload", "mask", "observe",
-            "clock",
+            "clock", "tls",
         ],
     ),
     ("headers", &["policy"]),
@@ -40,11 +40,11 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("guide", &[]),
     ("har", &["mask", "policy"]),
     ("clock", &["policy"]),
-    ("tls", &["config", "policy"]),
+    ("tls", &["config", "error", "policy"]),
     ("disk", &[]),
     ("redis", &[]),
     ("cache", &["disk", "policy", "mask", "redis"]),
-    ("reload", &["cache", "config", "error"]),
+    ("reload", &["cache", "clock", "config", "error", "tls"]),
     (
         "explain",
         &["cache", "config", "error", "mask", "policy", "proxy"],
@@ -62,7 +62,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     (
         "observe",
         &[
-            "cache", "disk", "error", "headers", "origin", "policy", "redis",
+            "cache", "disk", "error", "headers", "origin", "policy", "redis", "tls",
         ],
     ),
     (

@@ -11,7 +11,7 @@ use std::{
 
 use caching_proxy::config::{Config, ConfigError, Flags};
 
-use crate::{failure::Failure, listen, serve::Startup};
+use crate::{failure::Failure, inherited::InheritedSockets, listen, serve::Startup};
 
 /// Any free port of this machine alone.
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -33,6 +33,7 @@ pub(super) fn run(port: Option<u16>) -> Result<(), Failure> {
         flags,
         load,
         hints: Some(hints(&program(), port)),
+        inherited: InheritedSockets::default(),
     };
     std::thread::spawn(move || {
         if let Err(error) = api::serve(api) {

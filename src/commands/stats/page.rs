@@ -8,11 +8,12 @@ use caching_proxy::{
     cache::CacheStats,
     control::Instance,
     observe::{
-        OriginCount, OriginReport, ReasonCount, Report, RouteCount, TunnelReport, duration, grouped,
+        ClientReport, OriginCount, OriginReport, ReasonCount, Report, RouteCount, TunnelReport,
+        duration, grouped,
     },
 };
 
-use super::tier_lines::{disk_line, shared_line};
+use super::tier_lines::{certificate_line, disk_line, shared_line};
 use crate::commands::text::{self, begin};
 
 /// The most reasons of one kind that are shown; the others are summed.
@@ -109,7 +110,9 @@ impl Page {
         ]);
         top.extend(report.disk.as_ref().map(disk_line));
         top.extend(report.shared.as_ref().map(shared_line));
+        top.extend(certificate_line(&report.certificates));
         top.extend(pace_line(&report.origin));
+        top.extend(clients_line(&report.clients));
         top.extend(tunnels_line(&report.tunnels));
         top.extend(dropped_lines(report));
         Self {
@@ -386,6 +389,23 @@ fn memory_line(cache: Option<&CacheStats>) -> String {
         grouped(cache.evictions),
         grouped(cache.fetches),
     )
+}
+
+/// `None` if no client has tried TLS.
+fn clients_line(clients: &ClientReport) -> Option<String> {
+    let failed: u64 = clients.failed_handshakes.values().sum();
+    let text = || {
+        let failed = match failed {
+            0 => String::new(),
+            failed => format!("; {} TLS handshakes failed", grouped(failed)),
+        };
+        format!(
+            "Clients    {:>8}   connections with TLS, {} without{failed}",
+            grouped(clients.tls_connections),
+            grouped(clients.plain_connections),
+        )
+    };
+    (clients.tls_connections + failed > 0).then(text)
 }
 
 /// `None` if there were no tunnels.

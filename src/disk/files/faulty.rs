@@ -8,7 +8,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, ErrorKind},
     mem,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
+    thread,
 };
 
 pub(in crate::disk) use self::state::{Failure, Fault, Operation};
@@ -23,6 +24,8 @@ pub(in crate::disk) struct FaultyFiles {
     state: Arc<Mutex<State>>,
     /// Held by a test while no file may become durable.
     syncs: Arc<Mutex<()>>,
+    /// Notified when held reads go on.
+    released: Arc<Condvar>,
 }
 
 impl FaultyFiles {
@@ -36,6 +39,7 @@ impl FaultyFiles {
             changes: 0,
             stop_after: u64::MAX,
             faults: Vec::new(),
+            held: None,
             is_cold: false,
             total_bytes: 1 << 40,
         })
@@ -45,6 +49,7 @@ impl FaultyFiles {
         Arc::new(Self {
             state: Arc::new(Mutex::new(state)),
             syncs: Arc::default(),
+            released: Arc::default(),
         })
     }
 
@@ -64,6 +69,17 @@ impl FaultyFiles {
     /// No sync of a file ends until what this returns is dropped.
     pub(in crate::disk) fn hold_syncs(&self) -> MutexGuard<'_, ()> {
         self.syncs.lock().unwrap()
+    }
+
+    /// Reads of this file wait in all threads but the caller's, until [`FaultyFiles::release_reads`].
+    pub(in crate::disk) fn hold_reads(&self, name: &str) {
+        let mut state = self.state();
+        state.held = Some((state.names[name], thread::current().id()));
+    }
+
+    pub(in crate::disk) fn release_reads(&self) {
+        self.state().held = None;
+        self.released.notify_all();
     }
 
     /// Faults that have not happened yet are forgotten.
@@ -198,6 +214,7 @@ impl Files for FaultyFiles {
         Ok(Arc::new(FaultyFile {
             state: self.state.clone(),
             syncs: self.syncs.clone(),
+            released: self.released.clone(),
             inode,
             can_write: mode != OpenMode::ReadOnly,
         }))

@@ -118,6 +118,33 @@ fn a_worker_knows_without_asking_what_is_not_stored() {
 }
 
 #[test]
+fn all_variants_are_found_when_the_index_is_loaded_and_some_before() {
+    let files = FaultyFiles::new();
+    let variant = |name: &str, id| TestRecord {
+        variant: name.into(),
+        ..record("/a", id, b"body")
+    };
+    let store = open(&files);
+    store.store(variant("older", 1));
+    store.close();
+    let is_segment = |name: &String| name.ends_with(".seg");
+    let older = files.names().into_iter().find(is_segment).unwrap();
+    let store = open(&files);
+    store.store(variant("newer", 2));
+    store.close();
+    files.hold_reads(&older);
+    let store = open(&files);
+    until(|| store.get("/a").len() == 1);
+    assert!(store.disk.is_loading());
+    let all = store
+        .runtime
+        .spawn(store.disk.get_all(vec![address("/a", "")]));
+    files.release_reads();
+    let found = store.runtime.block_on(all).unwrap().unwrap();
+    assert_eq!(found.len(), 2);
+}
+
+#[test]
 fn ends_end_what_they_name_and_nothing_else() {
     let store = open(&FaultyFiles::new());
     let fill = || {

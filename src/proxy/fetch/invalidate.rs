@@ -77,7 +77,7 @@ pub(crate) fn target_uri(forwarded: &ForwardedRequest) -> TargetUri<'_> {
 fn target_uris(forwarded: &ForwardedRequest) -> Vec<TargetUri<'_>> {
     let origins = forwarded.origins().iter();
     let origins = origins.map(|index| forwarded.config.origins.get(*index));
-    let told = forwarded.told.client_scheme();
+    let told = forwarded.told.own_scheme();
     let origins = origins.flat_map(|origin| {
         let schemes = [origin.scheme(), told.as_str()];
         let schemes = match told {

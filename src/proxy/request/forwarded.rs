@@ -22,7 +22,6 @@ use crate::{
         RequestContent, RequestFields, Rule,
     },
     proxy::{
-        connection::Connection,
         request::{
             framing::RequestFraming,
             ignored_cookies::remove_ignored_cookies,
@@ -80,12 +79,12 @@ pub(crate) struct RequestHead<'a> {
 }
 
 impl ForwardedRequest {
-    /// The forwarded form of a client's request.
+    /// The forwarded form of a client's request, which came over `scheme`.
     ///
     /// # Errors
     /// The request is not forwarded: CONNECT, a loop, NTLM, or a target without a path.
     pub(crate) fn new(
-        request: &HttpRequest,
+        (request, scheme): (&HttpRequest, ClientScheme),
         shared: &Shared,
         (config, table): (&Arc<Config>, &NameTable),
     ) -> Result<Rc<Self>, ProxyError> {
@@ -96,7 +95,7 @@ impl ForwardedRequest {
             version: request.version(),
             framing: RequestFraming::of(request),
             peer: request.peer_addr().map(|peer| peer.ip()),
-            scheme: Connection::of(request).scheme(),
+            scheme,
         };
         let mut forwarded = Self::of(&head, shared, (config, table))?;
         if let Some(id) = RequestId::of(request, config) {
@@ -146,7 +145,7 @@ impl ForwardedRequest {
         let mut headers = headers::forwarded_headers(client, &added, is_dropped);
         if summary.may_name_proxy {
             let address = told_client::address(&told, client_host);
-            let client = (client_host, address, told.client_scheme());
+            let client = (client_host, address, told.own_scheme());
             rewriting::rewrite_request((config, selection), client, &mut headers)?;
         }
         let bypass = bypass_reason(head, summary, config.settings(selection));

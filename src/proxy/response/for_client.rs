@@ -46,7 +46,7 @@ pub(crate) fn rewrite_headers(
         origin: forwarded.asked.get(),
         target: &forwarded.target,
         address: forwarded.client_address(),
-        scheme: forwarded.told.client_scheme(),
+        scheme: forwarded.told.own_scheme(),
     };
     rewrite_response(&of, headers, cookies);
 }

@@ -36,7 +36,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -73,7 +73,9 @@ const MAX_RESET_STREAMS: usize = 64;
 /// How many errors in streams end the connection.
 const MAX_STREAM_ERRORS: usize = 256;
 /// How often the task of a connection goes round before other connections have their turn.
-const MAX_ROUNDS: usize = 8;
+const MAX_ROUNDS: usize = 4;
+/// The same for requests that it takes in one round.
+const MAX_IN_A_ROW: usize = 32;
 /// How long a connection that ends waits for the client's part of it.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -106,6 +108,7 @@ where
         idle_limit: limits.idle,
         stopping: Some(stopping),
         linger: None,
+        unsent: None,
         is_ending: false,
         resets: ResetWatch::new(Instant::now()),
         context: Rc::new(StreamContext {
@@ -172,6 +175,9 @@ struct Http2<S, T> {
     stopping: Option<LocalBoxFuture<'static, ()>>,
     /// Runs when the connection ends, while there are no streams; `None` at other times.
     linger: Option<Pin<Box<Sleep>>>,
+    /// Runs while no stream is left and the client takes no bytes, with how many pieces were written when it began; `None` at
+    /// other times.
+    unsent: Option<(u64, Pin<Box<Sleep>>)>,
     /// The client was told to make no more requests here.
     is_ending: bool,
     resets: ResetWatch,
@@ -214,7 +220,7 @@ where
         has_ended: &mut bool,
     ) -> io::Result<bool> {
         let mut has_any = false;
-        loop {
+        for _ in 0..MAX_IN_A_ROW {
             let accepted = self.h2.poll_accept(context);
             if let Some(problem) = self.abuse() {
                 return Err(self.refuse_more(context, problem));
@@ -241,6 +247,7 @@ where
                 }
             }
         }
+        Ok(has_any)
     }
 
     /// Goes on with the requests in progress. Returns true if any has ended.
@@ -288,7 +295,15 @@ where
             self.begin_end(context);
         }
         if !self.streams.is_empty() {
-            self.linger = None;
+            (self.linger, self.unsent) = (None, None);
+            return Poll::Pending;
+        }
+        if let Some(written) = self.context.credit.progress() {
+            return self.poll_unsent(context, written);
+        }
+        self.unsent = None;
+        if self.wire.has_collected() {
+            // That has a time limit of its own.
             return Poll::Pending;
         }
         if !self.is_ending {
@@ -299,6 +314,22 @@ where
         }
         let linger = self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
         linger.as_mut().poll(context).map(Ok)
+    }
+
+    /// Waits for the client to take the last bytes of responses, of which `written` pieces were written so far. Fails if it
+    /// takes none for too long.
+    fn poll_unsent(&mut self, context: &mut Context<'_>, written: u64) -> Poll<io::Result<()>> {
+        self.idle.restart(self.idle_limit);
+        let limit = self.context.service.limits.stall;
+        let start = || (written, Box::pin(sleep(limit)));
+        let (before, timer) = self.unsent.get_or_insert_with(start);
+        loop {
+            ready!(timer.as_mut().poll(context));
+            if std::mem::replace(before, written) == written {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            timer.as_mut().reset(Instant::now() + limit);
+        }
     }
 
     /// Tells the client to make no more requests here.

@@ -24,6 +24,8 @@ pub(super) struct OutputCredit(Rc<CreditState>);
 struct CreditState {
     /// How many bytes wait to be written.
     used: Cell<usize>,
+    /// How many pieces were written, or dropped.
+    returned: Cell<u64>,
     /// The tasks that wait until fewer bytes wait, in their order.
     waiting: RefCell<VecDeque<Waker>>,
 }
@@ -51,6 +53,11 @@ impl OutputCredit {
             credit: Some(Rc::clone(state)),
             _of: of.cloned(),
         })
+    }
+
+    /// How many pieces were written so far; `None` if none waits.
+    pub(super) fn progress(&self) -> Option<u64> {
+        (self.0.used.get() > 0).then(|| self.0.returned.get())
     }
 
     /// Wakes the task when a piece was dropped.
@@ -103,6 +110,7 @@ impl Drop for OutputPiece {
         if let Some(credit) = &self.credit {
             let used = credit.used.get() - self.cost;
             credit.used.set(used);
+            credit.returned.set(credit.returned.get() + 1);
             let mut waiting = credit.waiting.borrow_mut();
             // One that was woken may not come back, so in the end all are woken.
             let woken = match used < MAX_WAITING_BYTES / 2 {
@@ -141,8 +149,9 @@ mod tests {
         pieces.pop();
         let piece = one(&mut bytes);
         assert!(piece.is_ready() && one(&mut bytes).is_pending());
+        assert_eq!(credit.progress(), Some(1));
         drop((piece, pieces));
-        assert_eq!(credit.0.used.get(), 0);
+        assert_eq!((credit.0.used.get(), credit.progress()), (0, None));
     }
 
     #[test]

@@ -78,6 +78,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         self.0.borrow().watch.flood()
     }
 
+    /// True if bytes wait to be written.
+    pub(super) fn has_collected(&self) -> bool {
+        !self.0.borrow().output.is_empty()
+    }
+
     /// Writes what was collected, as far as the client takes it. Fails if it takes nothing for too long.
     pub(super) fn poll_write_collected(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.0.borrow_mut();

@@ -1,4 +1,6 @@
 mod choosing;
 mod fixture;
+mod local;
 mod reading;
 mod sessions;
+mod watching;

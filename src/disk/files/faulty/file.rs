@@ -3,7 +3,8 @@
 use std::{
     io::{self, ErrorKind},
     mem,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
+    thread,
 };
 
 use super::state::{ENOSPC, Operation, SECTOR, State, failed, set_length};
@@ -12,6 +13,7 @@ use crate::disk::files::{FileIdentity, StoreFile};
 pub(super) struct FaultyFile {
     pub(super) state: Arc<Mutex<State>>,
     pub(super) syncs: Arc<Mutex<()>>,
+    pub(super) released: Arc<Condvar>,
     pub(super) inode: usize,
     pub(super) can_write: bool,
 }
@@ -36,7 +38,12 @@ impl FaultyFile {
 
 impl StoreFile for FaultyFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut state = self.state();
+        let caller = thread::current().id();
+        let is_held = |state: &mut State| match state.held {
+            Some((inode, holder)) => inode == self.inode && holder != caller,
+            None => false,
+        };
+        let mut state = self.released.wait_while(self.state(), is_held).unwrap();
         state.begin(Operation::Read)?;
         let bytes = &state.inodes[self.inode].bytes;
         let rest = usize::try_from(offset)
@@ -52,7 +59,7 @@ impl StoreFile for FaultyFile {
     fn read_in_memory_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let is_cold = {
             let state = self.state();
-            state.is_cold || !state.faults.is_empty()
+            state.is_cold || state.held.is_some() || !state.faults.is_empty()
         };
         match is_cold {
             true => Err(ErrorKind::WouldBlock.into()),

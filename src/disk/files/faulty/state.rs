@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io, mem,
+    thread::ThreadId,
 };
 
 pub(super) const SECTOR: usize = 512;
@@ -61,6 +62,8 @@ pub(super) struct State {
     pub(super) changes: u64,
     pub(super) stop_after: u64,
     pub(super) faults: Vec<Fault>,
+    /// Reads of this file wait, in other threads than this one.
+    pub(super) held: Option<(usize, ThreadId)>,
     /// The system has nothing in memory.
     pub(super) is_cold: bool,
     pub(super) total_bytes: u64,

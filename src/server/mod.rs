@@ -159,7 +159,7 @@ impl Server {
             server_tls,
             plain_requests,
         } = listeners.into();
-        let (shared, in_force) = shared_state(&config, server_tls.as_ref())?;
+        let (shared, in_force) = share(&config, server_tls.as_ref())?;
         let origins = shared
             .origins
             .map(|shared| origin(&config, shared, tls.clone()));
@@ -204,9 +204,7 @@ impl Server {
             }
         };
         let listeners: Vec<TcpListener> = plain.into_iter().chain(for_tls).collect();
-        for listener in &listeners {
-            set_client_options(listener);
-        }
+        listeners.iter().for_each(set_client_options);
         let limits = (config.workers, MAX_CLIENTS);
         Ok(Self {
             shared: all,
@@ -249,8 +247,9 @@ impl Server {
     }
 }
 
-/// What all workers share, and the sender of its configuration.
-fn shared_state(
+/// What all workers share, with the cache and its tiers, and with certificates that are read again when they change; and the
+/// configuration in force, to be changed.
+fn share(
     config: &Arc<Config>,
     server_tls: Option<&ServerTls>,
 ) -> Result<(Arc<Shared>, watch::Sender<ActiveConfig>), StartError> {

@@ -39,15 +39,6 @@ pub(super) struct Certificate {
 }
 
 impl Certificate {
-    /// This certificate for a name that webpki takes for none, because it is a wildcard of one label.
-    pub(super) fn named(self, name: &str) -> Self {
-        Self {
-            host_names: vec![name.to_owned()],
-            title: format!("{name} ({})", self.title),
-            ..self
-        }
-    }
-
     /// The first host name that it is for, or its file.
     pub(super) fn name(&self) -> &str {
         self.host_names.first().unwrap_or(&self.title)

@@ -9,7 +9,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::{certificate::Certificate, validity::Validity};
+use super::{certificate::Certificate, local::NameSigner, validity::Validity};
 use crate::policy::Time;
 
 const DAY_MILLIS: u64 = 24 * 60 * 60 * 1000;
@@ -44,6 +44,8 @@ pub(super) struct CertificateSet {
     certificates: Vec<Certificate>,
     /// Positions in `certificates` by host name, `*` included.
     by_name: HashMap<String, Vec<usize>>,
+    /// Makes certificates for names below localhost. `None` if the certificates are from files.
+    signer: Option<NameSigner>,
 }
 
 impl CertificateSet {
@@ -61,7 +63,16 @@ impl CertificateSet {
         Some(Self {
             certificates,
             by_name,
+            signer: None,
         })
+    }
+
+    /// The same, with certificates for names below localhost.
+    pub(super) fn with_signer(self, signer: NameSigner) -> Self {
+        Self {
+            signer: Some(signer),
+            ..self
+        }
     }
 
     /// The certificate for a client that asks for `server_name` (in lower case) and can check signatures of these schemes:
@@ -77,6 +88,12 @@ impl CertificateSet {
             let (_, parent) = server_name?.split_once('.')?;
             self.by_name.get(&format!("*.{parent}"))
         };
+        if exact.is_none()
+            && let Some((signer, name)) = self.signer.as_ref().zip(server_name)
+            && let Some(made) = signer.certificate_for(name)
+        {
+            return Some(made);
+        }
         let named = exact.or_else(wildcard).into_iter().flatten();
         let named = named.filter_map(|index| self.certificates.get(*index));
         let mut keys = named.chain(&self.certificates).map(|it| &it.key);

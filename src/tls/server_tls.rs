@@ -110,8 +110,8 @@ impl ServerTls {
         Arc::clone(&self.0.config)
     }
 
-    /// Reads the certificates again, as these settings name them. Connections and tickets stay valid. Returns the certificates
-    /// that were not in force before.
+    /// Reads the certificates again, as these settings name them; a local one stays. Connections and tickets stay valid.
+    /// Returns the certificates that were not in force before.
     ///
     /// # Errors
     /// As [`ServerTls::load`]; the certificates in force stay.
@@ -121,6 +121,9 @@ impl ServerTls {
         now: Time,
     ) -> Result<Vec<CertificateExpiry>, TlsError> {
         let mut reading = self.0.reading();
+        if is_local(settings) && is_local(&reading.settings) {
+            return Ok(Vec::new());
+        }
         let stamps = stamps(settings);
         let (set, _) = read_all(settings, &self.0.places, now)?;
         reading.settings = settings.clone();
@@ -195,9 +198,8 @@ impl TlsState {
 
     /// True for a local certificate that ends soon.
     fn is_renewal_due(&self, reading: &ReadState, now: Time) -> bool {
-        let is_local = reading.settings.certificates().next().is_none();
         let soon = now.saturating_add(RENEWAL);
-        is_local && self.resolver.in_force().ends_before(soon)
+        is_local(&reading.settings) && self.resolver.in_force().ends_before(soon)
     }
 
     fn put_in_force(
@@ -263,6 +265,11 @@ impl fmt::Debug for ServerTls {
     }
 }
 
+/// True if the proxy makes the certificate.
+fn is_local(settings: &TlsSettings) -> bool {
+    settings.certificates().next().is_none()
+}
+
 fn server_config(resolver: Arc<SniResolver>) -> Result<ServerConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider);
@@ -293,9 +300,7 @@ fn read_all(
         log::warn!("{remark}");
     }
     let origin = Path::new("made by the proxy");
-    let certificate = Certificate::new(vec![made.certificate], Arc::clone(&made.key), origin)?;
-    let wildcard = Certificate::new(vec![made.wildcard], made.key, origin)?;
-    let wildcard = wildcard.named("*.localhost");
-    let set = CertificateSet::new(vec![certificate, wildcard]).ok_or(TlsError::NoCertificate)?;
-    Ok((set, made.advice))
+    let certificate = Certificate::new(vec![made.certificate], made.key, origin)?;
+    let set = CertificateSet::new(vec![certificate]).ok_or(TlsError::NoCertificate)?;
+    Ok((set.with_signer(made.signer), made.advice))
 }

@@ -86,12 +86,8 @@ const LOOPBACK: [IpAddr; 2] = [
     IpAddr::V6(Ipv6Addr::LOCALHOST),
 ];
 
-/// All names directly below localhost.
-pub(super) fn wildcard() -> Result<SanType, LocalError> {
-    dns_name("*.localhost")
-}
-
-fn dns_name(name: &str) -> Result<SanType, LocalError> {
+/// A host name, as rcgen takes it.
+pub(super) fn dns_name(name: &str) -> Result<SanType, LocalError> {
     let name = name.try_into().map_err(LocalError::Sign)?;
     Ok(SanType::DnsName(name))
 }

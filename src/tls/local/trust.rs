@@ -37,7 +37,9 @@ pub(super) fn advice(file: &Path) -> String {
 
 /// `file` is as a shell reads it.
 pub(super) fn advice_for(store: TrustStore, file: &str) -> String {
-    let chromium = format!("certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n caching-proxy -i {file}");
+    let chromium = format!(
+        "mkdir -p $HOME/.pki/nssdb && certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n caching-proxy -i {file}"
+    );
     let commands = match store {
         TrustStore::Keychain => {
             format!(

@@ -13,7 +13,7 @@ use rcgen::{BasicConstraints, IsCa, KeyPair};
 use rustls::{
     RootCertStore,
     client::WebPkiServerVerifier,
-    pki_types::{ServerName, UnixTime},
+    pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
 use super::fixture::{Files, NOW, first_in, params};
@@ -34,6 +34,10 @@ fn make(files: &Files) -> Result<LocalCertificate, LocalError> {
 
 /// Whether a client that trusts the authority in `file` accepts the certificate for `name`.
 fn is_accepted(made: &LocalCertificate, file: &Path, name: &str) -> bool {
+    accepts(&made.certificate, file, name)
+}
+
+fn accepts(certificate: &CertificateDer<'_>, file: &Path, name: &str) -> bool {
     let mut roots = RootCertStore::empty();
     roots.add(first_in(file)).unwrap();
     let provider = rustls::crypto::ring::default_provider();
@@ -42,7 +46,7 @@ fn is_accepted(made: &LocalCertificate, file: &Path, name: &str) -> bool {
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let now = UnixTime::since_unix_epoch(Duration::from_secs(NOW.unix_seconds()));
     let verifier: &dyn rustls::client::danger::ServerCertVerifier = &*verifier;
-    let verified = verifier.verify_server_cert(&made.certificate, &[], &name, &[], now);
+    let verified = verifier.verify_server_cert(certificate, &[], &name, &[], now);
     verified.is_ok()
 }
 
@@ -78,6 +82,8 @@ fn the_authority_is_made_once_and_for_its_user_alone() {
             assert!(is_accepted(made, &certificate, name), "{name}");
         }
         assert!(!is_accepted(made, &certificate, "other.test"));
+        let below = made.signer.certificate_for("app.localhost").unwrap();
+        assert!(accepts(&below.cert[0], &certificate, "app.localhost"));
         let advice = made.advice.as_deref().unwrap();
         assert!(advice.contains(certificate.to_str().unwrap()), "{advice}");
     }

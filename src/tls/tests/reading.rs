@@ -80,6 +80,7 @@ fn a_chain_in_the_wrong_order_is_refused_with_the_right_one() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one row a case")]
 fn what_cannot_be_used_is_refused_with_what_would_be_right() {
     let files = Files::new();
     let good = files.certificate("good", &["a.test"]);

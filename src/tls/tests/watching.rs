@@ -127,12 +127,25 @@ fn names_below_localhost_get_a_local_certificate_of_their_own() {
     let data = files.path("data");
     let places = Places::new(|name| (name == "XDG_DATA_HOME").then(|| data.clone().into()));
     let tls = ServerTls::load_with(&settings(Vec::new()), places, NOW).unwrap();
-    let names: Vec<String> = tls.expiry().into_iter().map(|it| it.name).collect();
-    assert_eq!(names, ["localhost", "*.localhost"]);
-    let below = served(&tls, "app.localhost");
-    assert_ne!(served(&tls, "localhost"), below);
-    assert_eq!(served(&tls, "api.localhost"), below);
-    assert_eq!(served(&tls, "127.0.0.1"), served(&tls, "localhost"));
+    let own = served(&tls, "localhost");
+    let app = served(&tls, "app.localhost");
+    let names = |certificate: &CertificateDer<'_>| {
+        let parsed = webpki::EndEntityCert::try_from(certificate).unwrap();
+        let names = parsed.valid_dns_names().map(str::to_owned);
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(names(&app), ["app.localhost"]);
+    assert_eq!(served(&tls, "app.localhost"), app);
+    assert_eq!(names(&served(&tls, "a.b.localhost")), ["a.b.localhost"]);
+    for other in ["127.0.0.1", "other.test", "localhost.test", "notlocalhost"] {
+        assert_eq!(served(&tls, other), own, "{other}");
+    }
+    // Clients must not be able to fill the memory.
+    for number in 2..100 {
+        served(&tls, &format!("n{number}.localhost"));
+    }
+    assert_eq!(served(&tls, "one-more.localhost"), own);
+    assert_eq!(served(&tls, "app.localhost"), app);
 }
 
 #[test]
@@ -170,6 +183,8 @@ fn a_local_certificate_is_made_again_before_its_end() {
     let none: Vec<CertificateFiles> = Vec::new();
     let tls = ServerTls::load_with(&settings(none), places, NOW).unwrap();
     let first = served(&tls, "localhost");
+    assert_eq!(tls.reload(&settings(Vec::new()), NOW).unwrap(), []);
+    assert_eq!(served(&tls, "localhost"), first);
     let day = Duration::from_secs(24 * 3600);
     tls.look(NOW.saturating_add(50 * day));
     assert_eq!(served(&tls, "localhost"), first);

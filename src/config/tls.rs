@@ -141,6 +141,12 @@ impl Config {
         tls.is_some_and(|tls| tls.port.is_none() || tls.redirect_http)
     }
 
+    /// The port of requests, if all clients that are served use TLS; else `None`.
+    pub fn https_port(&self) -> Option<u16> {
+        let tls = self.tls.as_ref().filter(|_| self.serves_tls_only())?;
+        Some(tls.port.unwrap_or(self.port))
+    }
+
     /// True if clients are served with TLS and without it.
     pub fn serves_both_schemes(&self) -> bool {
         self.tls.is_some() && !self.serves_tls_only()

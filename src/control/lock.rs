@@ -483,6 +483,7 @@ mod tests {
             pid: 7,
             port: 8000,
             bind: "::1".parse().unwrap(),
+            https_port: None,
             origin: "https://dummyjson.com".to_owned(),
             version: "0.1.0".to_owned(),
             started: "2026-11-23T03:30:00+00:00".to_owned(),

@@ -55,6 +55,9 @@ pub struct Instance {
     pub port: u16,
     /// The address it listens on; with `localhost`, the one of IPv4.
     pub bind: IpAddr,
+    /// The port for requests, if they must come over HTTPS; `None` if `port` takes them without TLS.
+    #[serde(default)]
+    pub https_port: Option<u16>,
     /// The URL it forwards to.
     pub origin: String,
     /// The version of the program.

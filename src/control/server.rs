@@ -64,6 +64,7 @@ impl ControlSocket {
             pid: std::process::id(),
             port: address.port(),
             bind: address.ip(),
+            https_port: None,
             origin,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: chrono::Local::now().to_rfc3339(),
@@ -75,6 +76,13 @@ impl ControlSocket {
             instance,
             lock,
         })
+    }
+
+    /// Tells commands that requests must come over HTTPS, to this port; `None` if they need not.
+    #[must_use]
+    pub fn with_https_port(mut self, port: Option<u16>) -> Self {
+        self.instance.https_port = port;
+        self
     }
 
     /// Answers the commands of the user. Must be called inside an actix `System`.

@@ -258,6 +258,7 @@ fn a_running_instance_that_refuses_is_reported_as_failed() {
         pid: 7,
         port: 8000,
         bind: "127.0.0.1".parse().unwrap(),
+        https_port: None,
         origin: "https://dummyjson.com".to_owned(),
         version: "0.1.0".to_owned(),
         started: "2026-11-23T03:30:00+00:00".to_owned(),

@@ -394,3 +394,25 @@ fn a_client_that_does_not_trust_the_certificate_is_a_line_in_the_log() {
     });
     assert!(!proxy.log().contains("ERROR"));
 }
+
+#[test]
+fn the_command_warm_uses_https_where_requests_must() {
+    let (home, origin) = (TlsHome::new(), telling());
+    home.home.write("paths", "/\n");
+    for args in [&[][..], &["--redirect-http"]] {
+        let (proxy, port) = match args {
+            [] => {
+                let proxy = home.start(&origin, &[]);
+                let port = proxy.port;
+                (proxy, port)
+            }
+            args => home.start_both(&origin, args),
+        };
+        let number = proxy.port.to_string();
+        home.home.run(&["warm", "paths", "--port", &number]);
+        home.connect(port)
+            .ask("/", "")
+            .answer()
+            .expect(200, "HIT", "https ");
+    }
+}

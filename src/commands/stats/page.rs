@@ -508,6 +508,7 @@ mod tests {
             pid: 1,
             port: 8000,
             bind: std::net::Ipv4Addr::LOCALHOST.into(),
+            https_port: None,
             origin: format!("https://{}.example.com", "long".repeat(20)),
             version: String::new(),
             started: String::new(),

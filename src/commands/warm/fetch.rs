@@ -1,6 +1,6 @@
 //! The requests to the proxy's port, sent as any client sends them.
 
-use std::{net::SocketAddr, rc::Rc, time::Duration};
+use std::{io, net::SocketAddr, rc::Rc, time::Duration};
 
 use actix_web::http::{
     Method, StatusCode,
@@ -10,7 +10,7 @@ use caching_proxy::{
     control::Instance,
     origin::{
         Destination, Expectation, MAX_PAUSE, Origin, OriginConfig, OriginError, OriginErrorKind,
-        OriginRequest, OriginResponse, OriginUrl, RequestBody, UrlError,
+        OriginRequest, OriginResponse, OriginUrl, RequestBody, insecure_tls_config,
     },
 };
 use futures_util::StreamExt as _;
@@ -74,14 +74,23 @@ impl Fetcher {
         fields: HeaderMap,
         limit: Duration,
         concurrency: u16,
-    ) -> Result<Self, UrlError> {
+    ) -> Result<Self, WarmError> {
         let host = match instance.bind {
             ip if !ip.is_unspecified() => ip,
             std::net::IpAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
             std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         };
-        let address = SocketAddr::new(host, instance.port);
-        let destination = Destination::direct(OriginUrl::parse(&format!("http://{address}"))?);
+        let url = match instance.https_port {
+            None => format!("http://{}", SocketAddr::new(host, instance.port)),
+            Some(port) => format!("https://{}", SocketAddr::new(host, port)),
+        };
+        let mut destination = Destination::direct(OriginUrl::parse(&url).map_err(WarmError::Site)?);
+        if instance.https_port.is_some() {
+            // The control socket has said where the proxy is. Its certificate need not name this address.
+            let tls =
+                insecure_tls_config().map_err(|error| WarmError::Start(io::Error::other(error)))?;
+            destination.tls = Some(tls);
+        }
         let config = OriginConfig::new(destination, limit, usize::from(concurrency));
         let proxy = Origin::new(config);
         Ok(Self {

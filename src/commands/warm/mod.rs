@@ -166,7 +166,7 @@ pub(super) fn run(asked: &WarmArgs) -> Result<(), Failure> {
         let run = WarmRun {
             asked,
             place,
-            fetcher: fetcher.map_err(WarmError::Site)?,
+            fetcher: fetcher?,
             notes,
             progress: ProgressLine::new(),
             tally: WarmSummary::default(),

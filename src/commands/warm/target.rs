@@ -153,6 +153,7 @@ mod tests {
             pid: 1,
             port: 8000,
             bind: IpAddr::from([127, 0, 0, 1]),
+            https_port: None,
             origin: origin.to_owned(),
             version: String::new(),
             started: String::new(),

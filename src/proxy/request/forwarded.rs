@@ -124,10 +124,7 @@ impl ForwardedRequest {
         let selection = config.select(&target, asked_host.and_then(|host| host.to_str().ok()));
         rewriting::check_path(config, selection, &target)?;
         let target = rewritten(target, config.settings(selection));
-        let told = match rewriting::tells_scheme(config, selection, head.scheme) {
-            true => told.over_tls(!config.serves_both_schemes()),
-            false => told,
-        };
+        let told = rewriting::with_scheme(told, (config, selection), head.scheme);
         let (host, scheme) = rewriting::addressed_as((config, selection), client_host, shared);
         let key_host = told_client::key_host(host.of_client(), &told);
         let resource = Resource::of(&target, key_host.as_deref(), config.key_scope(selection));

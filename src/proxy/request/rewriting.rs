@@ -7,7 +7,10 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use crate::{
     config::{Config, Selection},
     error::ProxyError,
-    headers::{self, ClientAddress, ClientScheme, CookieRewriting, HostHeader, ProxiedOrigin},
+    headers::{
+        self, ClientAddress, ClientScheme, CookieRewriting, ForwardedClient, HostHeader,
+        ProxiedOrigin,
+    },
     origin::OriginUrl,
     policy::{OriginIndex, Route},
     proxy::shared::Shared,
@@ -26,6 +29,18 @@ static RELAY_HEADERS: [HeaderName; 5] = [
 pub(crate) fn tells_scheme(config: &Config, selection: Selection, scheme: ClientScheme) -> bool {
     scheme == ClientScheme::Https
         && (config.preserves_host(selection) || !config.origin_for(selection).is_tls())
+}
+
+/// What the origin is told about a client that has come over `scheme`. `told` is what proxies say.
+pub(crate) fn with_scheme(
+    told: ForwardedClient,
+    (config, selection): (&Config, Selection),
+    scheme: ClientScheme,
+) -> ForwardedClient {
+    match tells_scheme(config, selection, scheme) {
+        true => told.over_tls(!config.serves_both_schemes()),
+        false => told,
+    }
 }
 
 /// The Host that the origin gets, and the scheme of the URL by which it is to believe that it is addressed, unless it is told

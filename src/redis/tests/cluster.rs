@@ -107,7 +107,11 @@ async fn a_server_that_is_no_cluster_is_told() {
     let report = check(&server.url().parse().unwrap(), "test", None)
         .await
         .unwrap();
-    assert!(report.version.unwrap().starts_with("Redis "));
+    let version = report.version.unwrap();
+    assert!(
+        version.starts_with("Redis ") || version.starts_with("Valkey "),
+        "{version}"
+    );
     assert_eq!(report.max_memory_bytes, Some(0));
     assert_eq!(report.max_memory_policy.as_deref(), Some("noeviction"));
     assert_eq!(report.refused, Vec::<String>::new());
@@ -124,6 +128,7 @@ async fn a_user_with_the_necessary_permissions_alone_is_enough() {
         "on",
         ">secret",
         "~{test*",
+        "resetchannels",
         "&test:released",
         "+@read",
         "+@write",

@@ -36,20 +36,9 @@ fn a_connection_ends_cleanly_when_it_was_without_requests_for_too_long() {
     actix_rt::System::new().block_on(async {
         let (server, stream) = connected(LONG, SHORT).await;
         let (requests, connection) = h2::client::handshake(stream).await.unwrap();
-        let connection = actix_rt::spawn(connection);
-        // The proxy answers this itself.
-        let request = http::Request::options("http://a/").header("max-forwards", "0");
-        let sent = requests
-            .ready()
-            .await
-            .unwrap()
-            .send_request(request.body(()).unwrap(), true);
-        assert_eq!(sent.unwrap().0.await.unwrap().status(), 200);
         let ended = timeout(Duration::from_secs(20), connection).await;
-        ended
-            .expect("the connection is still open")
-            .unwrap()
-            .unwrap();
+        ended.expect("the connection is still open").unwrap();
+        drop(requests);
         server.stop().await;
     });
 }

@@ -71,22 +71,30 @@ impl Node {
     }
 
     pub(super) fn wait_until_used(&self) {
-        until("Redis is in use", || {
-            self.shared_stats()["bypassed"].is_null()
-        });
+        until("Redis is in use", || self.is_used());
     }
 
-    /// Runs a command until it holds at all instances: it may not while Redis is younger than the lease.
+    /// Whether Redis is in use.
+    pub(super) fn is_used(&self) -> bool {
+        self.shared_stats()["bypassed"].is_null()
+    }
+
+    /// How often it has looked into Redis.
+    pub(super) fn lookups(&self) -> u64 {
+        self.shared_stats()["lookups"].as_u64().unwrap()
+    }
+
+    /// Runs a command until it holds at all instances that Redis knows. While Redis is younger than the lease, there could be
+    /// others.
     pub(super) fn run_everywhere(&self, args: &[&str]) {
         until("it holds at all instances", || {
-            self.home.run(args).code == Some(0)
-        });
-    }
-
-    /// Waits until all that is stored is in Redis.
-    pub(super) fn settle(&self, written: u64) {
-        until("everything is in Redis", || {
-            self.shared_stats()["written"] == written
+            let finished = self.home.run(&[args, &["--wait", "1s"]].concat());
+            let others_alone = ": perhaps some that Redis does not know";
+            match finished.code {
+                Some(0) => true,
+                Some(4) => finished.stderr.contains(others_alone),
+                _ => panic!("{args:?}: {finished:?}"),
+            }
         });
     }
 

@@ -27,6 +27,15 @@ pub(super) struct Truth {
     pub(super) changes: AtomicU64,
 }
 
+/// The oldest versions of a resource that a proxy may serve.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Floor {
+    /// What it has ended itself is older.
+    pub(super) own: u64,
+    /// What has ended everywhere is older. A proxy that works alone does not know of that.
+    pub(super) everywhere: u64,
+}
+
 /// The oldest versions that may be served.
 struct Floors {
     everywhere: Versions,
@@ -75,10 +84,13 @@ impl Truth {
         versions[number]
     }
 
-    /// The oldest version that this proxy may serve for a request that comes now.
-    pub(super) fn floor(&self, proxy: usize, number: usize) -> u64 {
+    /// The oldest versions that this proxy may serve for a request that comes now.
+    pub(super) fn floor(&self, proxy: usize, number: usize) -> Floor {
         let floors = self.floors();
-        floors.everywhere[number].max(floors.at[proxy][number])
+        Floor {
+            own: floors.at[proxy][number],
+            everywhere: floors.everywhere[number],
+        }
     }
 
     fn floors(&self) -> MutexGuard<'_, Floors> {
@@ -106,16 +118,25 @@ impl Truth {
         self.floors().at[proxy] = [0; RESOURCES];
     }
 
-    /// Checks a response of a proxy that might serve versions from `floor` on.
-    pub(super) fn check(&self, proxy: usize, number: usize, floor: u64, text: &str) {
+    /// Checks a response to a request that came when `floor` was in force. `is_alone` says whether the proxy may have worked
+    /// alone.
+    pub(super) fn check(
+        &self,
+        number: usize,
+        floor: Floor,
+        text: &str,
+        is_alone: impl Fn() -> bool,
+    ) {
         let version = text.split(' ').next().and_then(|word| word.parse().ok());
-        let is_right =
-            version.is_some_and(|version: u64| version >= floor && text == body(number, version));
+        let version = version.filter(|version| text == body(number, *version));
+        let is_right = version.is_some_and(|version| {
+            version >= floor.own && (version >= floor.everywhere || is_alone())
+        });
         if !is_right {
             let begin: String = text.chars().take(20).collect();
             let length = text.len();
             self.wrong.lock().unwrap().push(format!(
-                "proxy {proxy} has served {begin:?} ({length} bytes) for /p{number}, which must be of version {floor} or later"
+                "{begin:?} ({length} bytes) was served for /p{number}, which must be newer: {floor:?}"
             ));
         }
     }

@@ -6,7 +6,7 @@ use crate::{client::Client, origin::Origin};
 /// Arguments with which responses come from the store or the origin alone.
 const STORE: [&str; 6] = [
     "--redis-lease",
-    "2s",
+    "60s",
     "--store",
     "cache",
     "--disk-reserve",

@@ -122,7 +122,7 @@ pub(super) struct Handshakes {
     tls: ServerTls,
     /// For the first byte, and for the handshake.
     limit: Duration,
-    begun: Places,
+    begun: HandshakePlaces,
     turns: Semaphore,
 }
 
@@ -131,7 +131,7 @@ impl Handshakes {
         Self {
             tls,
             limit,
-            begun: Places::default(),
+            begun: HandshakePlaces::default(),
             turns: Semaphore::new(MAX_IN_A_ROW),
         }
     }
@@ -193,15 +193,15 @@ impl Handshakes {
 
 /// The places of the handshakes that have begun.
 #[derive(Default)]
-struct Places {
+struct HandshakePlaces {
     /// By their order. Dropped, a sender tells its handshake that it has lost its place.
     taken: RefCell<BTreeMap<u64, oneshot::Sender<()>>>,
     next: Cell<u64>,
 }
 
-impl Places {
+impl HandshakePlaces {
     /// A place, in that of the oldest handshake if there are too many.
-    fn take(&self) -> Place<'_> {
+    fn take(&self) -> HandshakePlace<'_> {
         let number = self.next.get();
         self.next.set(number + 1);
         let (taken, lost) = oneshot::channel();
@@ -210,7 +210,7 @@ impl Places {
             places.pop_first();
         }
         places.insert(number, taken);
-        Place {
+        HandshakePlace {
             places: self,
             number,
             lost,
@@ -219,20 +219,20 @@ impl Places {
 }
 
 /// The place of one handshake.
-struct Place<'p> {
-    places: &'p Places,
+struct HandshakePlace<'p> {
+    places: &'p HandshakePlaces,
     number: u64,
     lost: oneshot::Receiver<()>,
 }
 
-impl Place<'_> {
+impl HandshakePlace<'_> {
     /// Resolves when it is taken away.
     async fn lost(&mut self) {
         let _ = (&mut self.lost).await;
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for HandshakePlace<'_> {
     fn drop(&mut self) {
         self.places.taken.borrow_mut().remove(&self.number);
     }
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn one_handshake_too_many_takes_the_place_of_the_oldest() {
-        let places = Places::default();
+        let places = HandshakePlaces::default();
         let mut taken: Vec<_> = (0..MAX_BEGUN).map(|_| places.take()).collect();
         assert!(taken[0].lost().now_or_never().is_none());
         // A place that is given back is free.

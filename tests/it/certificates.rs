@@ -125,7 +125,7 @@ fn served(proxy: &Instance, authority: &Authority, name: &str) -> CertificateDer
 
 /// An origin that says hello.
 fn hello() -> Origin {
-    Origin::start(|exchange| exchange.ok("", "hello".to_owned()))
+    Origin::start(|exchange| exchange.ok("", "hello"))
 }
 
 const PAIR: [&str; 4] = ["--tls-cert", "a.pem", "--tls-key", "a.key"];

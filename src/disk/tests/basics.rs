@@ -134,7 +134,8 @@ fn all_variants_are_found_when_the_index_is_loaded_and_some_before() {
     store.close();
     files.hold_reads(&older);
     let store = open(&files);
-    until(|| store.get("/a").len() == 1);
+    until(|| store.disk.stats().responses == 1);
+    assert_eq!(store.get("/a").len(), 1);
     assert!(store.disk.is_loading());
     let all = store
         .runtime

@@ -100,6 +100,7 @@ where
     let mut stopping: LocalBoxFuture<'static, ()> =
         Box::pin(async move { signal.notified().await });
     let h2 = handshake(&wire, limits.head, &mut stopping).await?;
+    let below = wire.clone();
     let connection = Http2 {
         h2,
         wire,
@@ -121,6 +122,10 @@ where
         }),
     };
     let ended = connection.run().await;
+    if ended.is_ok() {
+        // The client has been told; how its side ends does not matter.
+        let _ = timeout(LINGER, below.discard_rest()).await;
+    }
     if let Err(error) = &ended {
         match error.kind() {
             io::ErrorKind::InvalidData => {

@@ -5,7 +5,7 @@
 
 use std::{
     cell::RefCell,
-    future::Future as _,
+    future::{Future as _, poll_fn},
     io::{self, IoSlice},
     mem,
     pin::Pin,
@@ -23,6 +23,8 @@ use crate::server::buffers::SpareBuffers;
 
 /// Most bytes that are collected. They are copied, which costs less than more writes to the system.
 const MAX_COLLECTED_BYTES: usize = 64 * 1024;
+/// How much is read at a time of what is dropped.
+const DISCARDED_AT_ONCE_BYTES: usize = 1024;
 
 /// A connection to a client. Clones are the same connection.
 pub(super) struct Wire<T>(Rc<RefCell<WireState<T>>>);
@@ -79,6 +81,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// True if bytes wait to be written.
     pub(super) fn has_collected(&self) -> bool {
         !self.0.borrow().output.is_empty()
+    }
+
+    /// Drops what the client still sends after this side has ended, until it ends its side. A connection that is closed with
+    /// bytes that were not read is reset, and the client may lose the end of its last response.
+    pub(super) async fn discard_rest(&self) -> io::Result<()> {
+        let mut dropped = [0; DISCARDED_AT_ONCE_BYTES];
+        poll_fn(|context| {
+            let mut state = self.0.borrow_mut();
+            loop {
+                let mut buffer = ReadBuf::new(&mut dropped);
+                ready!(Pin::new(&mut state.stream).poll_read(context, &mut buffer))?;
+                if buffer.filled().is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        })
+        .await
     }
 
     /// Writes what was collected, as far as the client takes it. Fails if it takes nothing for too long.

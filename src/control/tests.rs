@@ -226,7 +226,7 @@ fn instances_are_cleared_at_the_same_time_and_reported_in_order() {
     let dir = surroundings.make().unwrap();
     let all_were_asked = Barrier::new(3);
     std::thread::scope(|scope| {
-        for port in [8000, 8001, 8002] {
+        let answering = [8000, 8001, 8002].map(|port| {
             let mut lock = InstanceLock::take(&dir, port).unwrap();
             let listener = lock.listen().unwrap();
             let all_were_asked = &all_were_asked;
@@ -237,14 +237,18 @@ fn instances_are_cleared_at_the_same_time_and_reported_in_order() {
                 stream
                     .write_all(b"HTTP/1.1 500 Internal Server Error\r\n\r\n")
                     .unwrap();
-                drop(lock);
-            });
-        }
+                lock
+            })
+        });
         let report = clear_in(&surroundings, None, ClearRequest::default());
         let ports: Vec<u16> = report.failed.iter().map(|failed| failed.port).collect();
         assert_eq!(ports, [8000, 8001, 8002]);
         for failed in report.failed {
             assert!(matches!(failed.error, ControlError::Status { status: 500 }));
+        }
+        // An instance that has ended is no failure: they hold their locks until now.
+        for thread in answering {
+            drop(thread.join().unwrap());
         }
     });
 }

@@ -72,14 +72,18 @@ impl Lane {
         self.home.path(&format!("work/store-{}", self.stores))
     }
 
-    /// Starts a process, checks what is stored, and ends it at a random moment under load: mostly by a kill.
-    pub(crate) fn live_and_die(&mut self) {
+    /// Begins a new store if much was written to this one.
+    pub(crate) fn renew_store(&mut self) {
         if self.truth.written_bytes() > MOST_BYTES {
             std::fs::remove_dir_all(self.store()).unwrap();
             self.stores += 1;
             self.truth.store_is_new();
             self.truth.count("new stores");
         }
+    }
+
+    /// Starts a process, checks what is stored, and ends it at a random moment under load: mostly by a kill.
+    pub(crate) fn live_and_die(&mut self) {
         if self.dice.below(8) == 0 {
             self.die_at_start();
         }

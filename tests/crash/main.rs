@@ -86,6 +86,7 @@ fn kill_many(storing: Storing, kills: u64) -> BTreeMap<&'static str, u64> {
             scope.spawn(move || {
                 let mut lane = Lane::new(storing, seed * 1000 + number);
                 while lane.truth.is_right() && is_left() {
+                    lane.renew_store();
                     lane.live_and_die();
                 }
                 lane.truth

@@ -237,7 +237,7 @@ fn instances_are_cleared_at_the_same_time_and_reported_in_order() {
                 stream
                     .write_all(b"HTTP/1.1 500 Internal Server Error\r\n\r\n")
                     .unwrap();
-                lock
+                (lock, stream)
             })
         });
         let report = clear_in(&surroundings, None, ClearRequest::default());
@@ -246,7 +246,7 @@ fn instances_are_cleared_at_the_same_time_and_reported_in_order() {
         for failed in report.failed {
             assert!(matches!(failed.error, ControlError::Status { status: 500 }));
         }
-        // An instance that has ended is no failure: they hold their locks until now.
+        // An instance that has ended is no failure, and one that has not read all may reset: they stay until now.
         for thread in answering {
             drop(thread.join().unwrap());
         }
@@ -270,15 +270,17 @@ fn a_running_instance_that_refuses_is_reported_as_failed() {
     lock.describe(&instance).unwrap();
     let listener = lock.listen().unwrap();
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let answering = scope.spawn(|| {
             let (mut stream, _) = listener.accept().unwrap();
             let read = stream.read(&mut [0; 1024]).unwrap();
             assert!(read > 0);
             stream
                 .write_all(b"HTTP/1.1 500 Internal Server Error\r\n\r\n")
                 .unwrap();
+            stream
         });
         let report = clear_in(&surroundings, None, ClearRequest::default());
+        drop(answering.join().unwrap());
         assert!(report.cleared.is_empty());
         assert_eq!(report.failed[0].instance.as_ref(), Some(&instance));
     });

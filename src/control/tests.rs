@@ -237,6 +237,7 @@ fn instances_are_cleared_at_the_same_time_and_reported_in_order() {
                 stream
                     .write_all(b"HTTP/1.1 500 Internal Server Error\r\n\r\n")
                     .unwrap();
+                stream.shutdown(std::net::Shutdown::Write).unwrap();
                 (lock, stream)
             })
         });
@@ -277,6 +278,7 @@ fn a_running_instance_that_refuses_is_reported_as_failed() {
             stream
                 .write_all(b"HTTP/1.1 500 Internal Server Error\r\n\r\n")
                 .unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
             stream
         });
         let report = clear_in(&surroundings, None, ClearRequest::default());

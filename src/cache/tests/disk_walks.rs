@@ -4,37 +4,21 @@ use std::{path::Path, pin::pin, task::Poll};
 
 use super::*;
 use crate::{
-    cache::{
-        Cache, DiskTier, EntryFilter, FilterSpec, ListOrder, ListQuery, Listing, Namespace,
-        PurgeAction, Purged,
-    },
-    disk::DiskLimits,
+    cache::{Cache, EntryFilter, FilterSpec, ListOrder, ListQuery, Listing, PurgeAction, Purged},
     policy::{Routes, Rules},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn opened(directory: &Path) -> Cache {
-    let limits = DiskLimits {
-        max_bytes: 64 * MIB,
-        reserve_bytes: Some(0),
-        max_object_bytes: MIB,
-    };
-    let opened = DiskTier::open(directory, limits, Namespace([7; 16]), NOW).unwrap();
-    let cache = Cache::new(16 * MIB, MIB).with_disk(opened.tier);
-    cache.start();
-    cache
-}
-
 /// A cache with `/000`, `/001`, ... on disk alone.
 async fn with_on_disk(directory: &Path, count: u64) -> Cache {
-    let cache = opened(directory);
+    let cache = with_store(directory);
     for number in 0..count {
         store(&cache, &format!("/{number:03}")).await;
     }
     cache.disk().unwrap().close().await;
     drop(cache);
-    let cache = opened(directory);
+    let cache = with_store(directory);
     // The index is read in the background.
     while cache.disk().unwrap().stats().is_loading {
         tokio::task::yield_now().await;

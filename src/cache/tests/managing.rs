@@ -1,14 +1,15 @@
 //! Lists and purges, which run in chunks and apply to every worker.
 
+use std::pin::Pin;
+
 use futures_util::FutureExt as _;
 
 use super::*;
 use crate::{
     cache::{
-        Cache, DiskTier, EntryFilter, FilterSpec, ListOrder, ListQuery, Listing, Namespace,
-        PurgeAction, Purged, WorkerCache, WorkerCacheMode,
+        Cache, EntryFilter, FilterSpec, ListOrder, ListQuery, Listing, PurgeAction, Purged,
+        WorkerCache, WorkerCacheMode,
     },
-    disk::DiskLimits,
     policy::{Routes, Rules},
 };
 
@@ -58,6 +59,16 @@ fn wanted(path: &str) -> EntryFilter {
 
 async fn purge(cache: &Cache, path: &str, how: PurgeAction) -> Purged {
     cache.purge(wanted(path), how, NOW).await.unwrap().0
+}
+
+/// A purge of `/400` to `/499` that has gone through the first chunk: they come after it. All from `/000` on are stored.
+async fn half_purged(cache: &Cache) -> Pin<Box<impl Future<Output = Purged>>> {
+    for number in 0..500 {
+        store(cache, &format!("/{number:03}"), b"old").await;
+    }
+    let mut purging = Box::pin(purge(cache, "/4*", PurgeAction::Remove));
+    assert!((&mut purging).now_or_never().is_none());
+    purging
 }
 
 async fn list(cache: &Cache, order: ListOrder, offset: usize, limit: usize) -> Listing {
@@ -167,11 +178,7 @@ fn changes_between_two_chunks_hide_no_entry_from_a_purge() {
 fn what_is_purged_does_not_come_back_with_a_fetch_that_began_between_two_chunks() {
     run(async {
         let (cache, _) = worker(64 * MIB);
-        for number in 0..500 {
-            store(&cache, &format!("/{number:03}"), b"old").await;
-        }
-        let mut purging = Box::pin(purge(&cache, "/4*", PurgeAction::Remove));
-        assert!((&mut purging).now_or_never().is_none());
+        let purging = half_purged(&cache).await;
         // They are after the first chunk.
         let stored = |target: &'static str| async {
             let found = cache.send(Get(key(target))).await.unwrap();
@@ -197,19 +204,8 @@ fn what_is_purged_does_not_come_back_with_a_fetch_that_began_between_two_chunks(
 fn a_validation_that_ends_between_two_chunks_does_not_store_what_is_purged_later() {
     run(async {
         let directory = tempfile::tempdir().unwrap();
-        let limits = DiskLimits {
-            max_bytes: 64 * MIB,
-            reserve_bytes: Some(0),
-            max_object_bytes: MIB,
-        };
-        let opened = DiskTier::open(directory.path(), limits, Namespace([7; 16]), NOW).unwrap();
-        let cache = Cache::new(64 * MIB, MIB).with_disk(opened.tier);
-        cache.start();
-        for number in 0..500 {
-            store(&cache, &format!("/{number:03}"), b"old").await;
-        }
-        let mut purging = Box::pin(purge(&cache, "/4*", PurgeAction::Remove));
-        assert!((&mut purging).now_or_never().is_none());
+        let cache = with_store(directory.path());
+        let purging = half_purged(&cache).await;
         // They are after the first chunk. The disk was told of the purge already.
         let mut stored = Vec::new();
         for target in ["/300", "/497"] {
@@ -234,11 +230,7 @@ fn a_validation_that_ends_between_two_chunks_does_not_store_what_is_purged_later
 fn a_validation_after_a_purge_that_was_given_up_is_stored() {
     run(async {
         let (cache, _) = worker(64 * MIB);
-        for number in 0..500 {
-            store(&cache, &format!("/{number:03}"), b"old").await;
-        }
-        let mut purging = Box::pin(purge(&cache, "/4*", PurgeAction::Remove));
-        assert!((&mut purging).now_or_never().is_none());
+        let purging = half_purged(&cache).await;
         drop(purging);
         let found = cache.send(Get(key("/497"))).await.unwrap();
         let entry = found.variants().next().unwrap();
@@ -252,11 +244,7 @@ fn a_validation_after_a_purge_that_was_given_up_is_stored() {
 fn a_validation_between_two_chunks_of_a_purge_of_others_is_stored() {
     run(async {
         let (cache, _) = worker(64 * MIB);
-        for number in 0..500 {
-            store(&cache, &format!("/{number:03}"), b"old").await;
-        }
-        let mut purging = Box::pin(purge(&cache, "/4*", PurgeAction::Remove));
-        assert!((&mut purging).now_or_never().is_none());
+        let purging = half_purged(&cache).await;
         let found = cache.send(Get(key("/100"))).await.unwrap();
         let entry = found.variants().next().unwrap();
         let validation = claimed(&cache, "/100").await;

@@ -13,7 +13,7 @@ mod restart;
 mod steps;
 mod worker_cache;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use actix::{Actor as _, Addr};
 use actix_web::http::{
@@ -29,6 +29,7 @@ use crate::cache::Body;
 use crate::cache::BodyError;
 use crate::cache::BodyReader;
 use crate::cache::BodyWriter;
+use crate::cache::Cache;
 use crate::cache::CacheActor;
 use crate::cache::CacheStats;
 use crate::cache::Claim;
@@ -37,6 +38,7 @@ use crate::cache::Claimed;
 use crate::cache::Clear;
 use crate::cache::Cleared;
 use crate::cache::Coalescing;
+use crate::cache::DiskTier;
 use crate::cache::Entry;
 use crate::cache::FetchEnd;
 use crate::cache::FetchEvent;
@@ -46,6 +48,7 @@ use crate::cache::Get;
 use crate::cache::GetStats;
 use crate::cache::Invalidate;
 use crate::cache::Key;
+use crate::cache::Namespace;
 use crate::cache::Remove;
 use crate::cache::Resource;
 use crate::cache::SharedFetch;
@@ -54,6 +57,7 @@ use crate::cache::store::budget::Budget;
 use crate::cache::store::changes::ChangeCounts;
 use crate::cache::store::index::Index;
 use crate::cache::store::memory::Store;
+use crate::disk::DiskLimits;
 use crate::policy::{
     self, ClientDirectives, Mode, Patterns, Policy, Reason, RequestContent, Response, StoredHead,
     Time,
@@ -90,6 +94,19 @@ fn cache(max_memory_bytes: u64) -> Addr<CacheActor> {
         (FetchId::default(), false),
     )
     .start()
+}
+
+/// A cache with a store in `directory`, which may have been there before.
+fn with_store(directory: &Path) -> Cache {
+    let limits = DiskLimits {
+        max_bytes: 64 * MIB,
+        reserve_bytes: Some(0),
+        max_object_bytes: MIB,
+    };
+    let opened = DiskTier::open(directory, limits, Namespace([7; 16]), NOW).unwrap();
+    let cache = Cache::new(16 * MIB, MIB).with_disk(opened.tier);
+    cache.start();
+    cache
 }
 
 fn key(target: &str) -> Key {

@@ -2,6 +2,7 @@
 
 mod basics;
 mod bodies;
+mod ends;
 mod faults;
 mod model;
 mod removed_files;

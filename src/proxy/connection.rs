@@ -123,6 +123,8 @@ impl Connection {
         state.relays_interim.set(false);
         state.open_ended.set(false);
         state.prepared.set(None);
+        // A fetch that goes on for others may have sent some to a request that was abandoned.
+        state.interim.borrow_mut().clear();
     }
 
     /// The final response begins. Interim responses that precede it may be left; `None` if there are none.
@@ -304,6 +306,15 @@ mod tests {
         assert_eq!(connection.take_interim(), None);
         let _next = begin(&connection);
         sender.send(StatusCode::PROCESSING, b"of the request before");
+        assert_eq!(connection.take_interim(), None);
+    }
+
+    #[test]
+    fn interim_responses_to_an_abandoned_request_are_not_for_the_next() {
+        let connection = Connection::default();
+        let sender = begin(&connection);
+        sender.send(StatusCode::PROCESSING, b"of the abandoned request");
+        let _next = begin(&connection);
         assert_eq!(connection.take_interim(), None);
     }
 

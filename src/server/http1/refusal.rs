@@ -1,14 +1,14 @@
 //! The response to a head that is refused, and the end of a connection.
 
 use std::{
-    future::{Future as _, poll_fn},
+    future::poll_fn,
     io,
-    pin::{Pin, pin},
+    pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use actix_rt::time::sleep;
+use actix_rt::time::timeout;
 use bytes::Bytes;
 use tokio::io::AsyncWrite as _;
 
@@ -39,7 +39,7 @@ impl<S> Http1<S> {
         };
         let local_port = self.stream.local_addr().map_or(0, |address| address.port());
         match https_url(&request, local_port, tls_port) {
-            None => self.refuse(HeadRefusal::HttpsOnly, &head).await,
+            None => self.refuse(HeadRefusal::NoHostForRedirect, &head).await,
             Some(url) => {
                 let refusals = &self.service.refusals;
                 let redirected = Refused::redirected(refusals, &url, &head, self.peer);
@@ -66,13 +66,12 @@ impl<S> Http1<S> {
 
     /// Ends the connection, and reads and drops what the client still sends, for a limited time.
     pub(super) async fn linger(&mut self) -> io::Result<()> {
-        poll_fn(|context| Pin::new(&mut self.stream).poll_shutdown(context)).await?;
-        let mut limit = pin!(sleep(LINGER));
-        poll_fn(|context| match limit.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(Ok(())),
-            Poll::Pending => self.poll_discard(context),
-        })
-        .await
+        let ending = async {
+            poll_fn(|context| Pin::new(&mut self.stream).poll_shutdown(context)).await?;
+            poll_fn(|context| self.poll_discard(context)).await
+        };
+        // TLS writes that it ends, which a client that does not read may hold up too.
+        timeout(LINGER, ending).await.unwrap_or(Ok(()))
     }
 
     /// True if the client has sent something that was not used.

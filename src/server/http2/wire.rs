@@ -41,6 +41,8 @@ struct WireState<T> {
     stall_limit: Duration,
     /// Runs while it takes nothing.
     stall: Option<Pin<Box<Sleep>>>,
+    /// The stream holds bytes that were written to it.
+    is_unflushed: bool,
     /// Frames wait because there was no room for them.
     is_full: bool,
 }
@@ -69,6 +71,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             watch,
             stall_limit,
             stall: None,
+            is_unflushed: false,
             is_full: false,
         })))
     }
@@ -80,7 +83,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
     /// True if bytes wait to be written.
     pub(super) fn has_collected(&self) -> bool {
-        !self.0.borrow().output.is_empty()
+        let state = self.0.borrow();
+        state.is_unflushed || !state.output.is_empty()
     }
 
     /// Drops what the client still sends after this side has ended, until it ends its side. A connection that is closed with
@@ -105,8 +109,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         let mut state = self.0.borrow_mut();
         ready!(state.poll_write_collected(context))?;
         // TLS takes bytes, and holds them back while the client reads too slowly.
-        match Pin::new(&mut state.stream).poll_flush(context) {
-            Poll::Ready(flushed) => Poll::Ready(flushed),
+        let flushed = Pin::new(&mut state.stream).poll_flush(context);
+        state.is_unflushed = flushed.is_pending();
+        match flushed {
+            Poll::Ready(flushed) => {
+                state.stall = None;
+                Poll::Ready(flushed)
+            }
             Poll::Pending => state.poll_stall(context, Poll::Pending).map_ok(drop),
         }
     }

@@ -45,22 +45,13 @@ fn never_has_content(status: StatusCode) -> bool {
 
 /// The Content-Length of a response with content of this size; `None` if it has none. A response to HEAD says the length of
 /// the body that a GET would get.
-pub(super) fn content_length(
-    status: StatusCode,
-    (size, framing): (BodySize, ResponseFraming),
-) -> Option<u64> {
+pub(super) fn content_length(status: StatusCode, size: BodySize) -> Option<u64> {
     match size {
         // RFC 9112, 6.2.
-        _ if never_has_content(status) || framing == ResponseFraming::Chunked => None,
+        _ if never_has_content(status) => None,
         BodySize::Sized(bytes) => Some(bytes),
         BodySize::None | BodySize::Stream => None,
     }
-}
-
-/// True if a response with this status has no Transfer-Encoding.
-pub(super) fn is_without_coding(status: StatusCode) -> bool {
-    // RFC 9112, 6.1.
-    never_has_content(status)
 }
 
 /// True for a header of the application that concerns the connection or the framing, which the server writes itself.

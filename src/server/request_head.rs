@@ -76,6 +76,11 @@ pub(super) enum HeadRefusal {
     /// It came without TLS to a port for TLS.
     #[error("this port takes HTTPS: use https:// for it")]
     HttpsOnly,
+    /// It is to be redirected to https, and does not say to which host.
+    #[error(
+        "requests without TLS are redirected to https, and this one has no Host header that says where"
+    )]
+    NoHostForRedirect,
     /// RFC 9110, 15.5.20: the URL in the request line is of another server.
     #[error(
         "this is no forward proxy: it serves its own origins, and not the host in the URL of the request; \
@@ -106,6 +111,7 @@ impl HeadRefusal {
             | Self::SpaceBeforeColon
             | Self::Tls
             | Self::HttpsOnly
+            | Self::NoHostForRedirect
             | Self::Malformed => StatusCode::BAD_REQUEST,
         }
     }

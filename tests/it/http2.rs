@@ -290,13 +290,16 @@ fn requests_that_are_wrong_are_refused_as_in_http_1_1() {
             400,
             "The request has more than one Host header.\n",
         ),
+        (request(Method::HEAD, "http://a/", Some("b")), 400, ""),
         (request(Method::CONNECT, "a:443", None), 405, ""),
     ] {
+        let is_head = request.method() == Method::HEAD;
         let mut response = client.send(request, None).response();
         assert_eq!(response.status(), status);
         let (body, end) = response.body();
         assert_eq!(end, Ok(()));
         assert!(body.starts_with(sentence), "{body}");
+        assert!(!is_head || body.is_empty(), "{body}");
     }
     assert_eq!(origin.count(), 0);
     assert!(!client.is_ended());

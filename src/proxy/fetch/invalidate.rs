@@ -48,10 +48,9 @@ pub(crate) fn invalidated_resources(
             });
             let told = told.into_iter().chain(over_tls).flatten();
             let told = told.map(|host| Resource::of(&target, Some(&host), scope));
-            let keys: Vec<Resource> = std::iter::once(Resource::of(&target, host, scope))
+            std::iter::once(Resource::of(&target, host, scope))
                 .chain(told)
-                .collect();
-            keys
+                .collect::<Vec<_>>()
         });
         for resource in keys {
             if !resources.contains(&resource) {

@@ -408,8 +408,8 @@ impl ForwardedRequest {
     }
 }
 
-/// True for a WebSocket handshake (RFC 6455, 4.1). In other versions than HTTP/1.1, and in a request with content, the offer is ignored: what
-/// follows the headers must not be taken for the other protocol.
+/// True for a WebSocket handshake (RFC 6455, 4.1). In other versions than HTTP/1.1, and in a request with content, the
+/// offer is ignored: what follows the headers must not be taken for the other protocol.
 fn is_handshake(head: &RequestHead<'_>) -> bool {
     *head.method == Method::GET
         && head.version == Version::HTTP_11

@@ -63,8 +63,8 @@ pub(crate) enum PlainHeaders {
 }
 
 impl<'a> PlainRequest<'a> {
-    /// The request with this method, target and headers, sent over `scheme`; `None` if it is not plain. `meaning` is what its headers mean; it is
-    /// set if it is not known.
+    /// The request with this method, target and headers, sent over `scheme`; `None` if it is not plain. `meaning` is what
+    /// its headers mean; it is set if it is not known.
     pub(crate) fn of(
         (method, uri, headers): (&'a Method, &'a Uri, &'a HeaderMap),
         scheme: ClientScheme,

@@ -62,7 +62,8 @@ pub(crate) fn addressed_as<'a>(
     }
 }
 
-/// The origin of a route as the client sees it that sent this Host over this scheme; `None` if messages are forwarded as they are.
+/// The origin of a route as the client sees it that sent this Host over this scheme; `None` if messages are forwarded as
+/// they are.
 fn proxied_origin<'a>(
     config: &'a Config,
     selection: Selection,
@@ -222,7 +223,8 @@ fn leads_out<'p>(config: &Config, selection: Selection, path: impl FnOnce() -> &
     is_bounded && headers::may_leave(path(), start)
 }
 
-/// Makes the headers of a request with this Host, whose client uses this address and this scheme, name the origin where they name the proxy.
+/// Makes the headers of a request with this Host, whose client uses this address and this scheme, name the origin where
+/// they name the proxy.
 ///
 /// # Errors
 /// One of them names a path that may lead out of the origin's path prefix, or out of the paths of the route.

@@ -7,7 +7,7 @@ use bytes::{BufMut as _, BytesMut};
 use crate::{
     proxy::PreparedHeaders,
     server::{
-        content::{ResponseFraming, content_length, is_without_coding, is_written_by_server},
+        content::{ResponseFraming, content_length, is_written_by_server},
         date::date,
     },
 };
@@ -58,10 +58,10 @@ pub(super) fn write(
 }
 
 fn write_length(into: &mut BytesMut, status: StatusCode, size: BodySize, framing: ResponseFraming) {
-    if framing == ResponseFraming::Chunked && !is_without_coding(status) {
+    if framing == ResponseFraming::Chunked {
         into.put_slice(b"transfer-encoding: chunked\r\n");
     }
-    if let Some(bytes) = content_length(status, (size, framing)) {
+    if let Some(bytes) = content_length(status, size) {
         let mut buffer = [0; MAX_DIGITS];
         for part in [b"content-length: ", decimal(bytes, &mut buffer), b"\r\n"] {
             into.put_slice(part);

@@ -11,16 +11,16 @@ use super::fields;
 use crate::{
     proxy::PreparedHeaders,
     server::{
-        content::{ResponseFraming, content_length, is_written_by_server},
+        content::{content_length, is_written_by_server},
         date::date,
     },
 };
 
-/// The head of a response with this content. `prepared` has fields that precede those of `head`; `None` if there are none.
+/// The head of a response whose body has `size`. `prepared` has fields that precede those of `head`; `None` if there are none.
 pub(super) fn of(
     prepared: Option<&PreparedHeaders>,
     head: &ResponseHead,
-    content: (BodySize, ResponseFraming),
+    size: BodySize,
 ) -> Response<()> {
     let mut response = Response::new(());
     // Both types have the same numbers.
@@ -42,7 +42,7 @@ pub(super) fn of(
     {
         fields.insert(DATE, date);
     }
-    if let Some(bytes) = content_length(head.status, content) {
+    if let Some(bytes) = content_length(head.status, size) {
         fields.insert(CONTENT_LENGTH, bytes.into());
     }
     response

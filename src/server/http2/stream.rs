@@ -19,7 +19,7 @@ use actix_web::{
 };
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
-use h2::{Reason, RecvStream, server::SendResponse};
+use h2::{RecvStream, server::SendResponse};
 
 use super::{
     content_sender::{ContentSender, Left},
@@ -75,8 +75,6 @@ impl<S> Drop for Lent<'_, S> {
     fn drop(&mut self) {
         let mut spare = self.context.spare.borrow_mut();
         if spare.len() < MAX_SPARE {
-            // What this request has left of a tunnel ends with it.
-            drop(self.connection.take_tunnel());
             spare.push(self.connection.clone());
         }
     }
@@ -145,7 +143,7 @@ fn request_of<S>(
         }
         let written = request_text::write(&parts, has_content, &mut into);
         let head = into.split().freeze();
-        written.map_err(|refusal| (refusal, Bytes::new()))?;
+        written.map_err(|refusal| (refusal, head.clone()))?;
         head
     };
     // The target is no URL, so whose it would be does not matter.
@@ -220,16 +218,12 @@ async fn send<S>(
     mut client: SendResponse<OutputPiece>,
     (method, response): (&Method, HttpResponse),
 ) -> Result<(), Left> {
-    if connection.take_tunnel().is_some() {
-        client.send_reset(Reason::HTTP_1_1_REQUIRED);
-        return Ok(());
-    }
     let (response, content) = response.into_parts();
     let head = response.head();
     let size = content.size();
     let framing = ResponseFraming::of((method, Version::HTTP_2), head.status, size);
     let prepared = connection.take_prepared();
-    let head = response_fields::of(prepared.as_deref(), head, (size, framing));
+    let head = response_fields::of(prepared.as_deref(), head, size);
     drop((response, prepared));
     if framing == ResponseFraming::None {
         drop(content);

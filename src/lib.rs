@@ -50,8 +50,8 @@
 //!    the body while it arrives. For a key whose responses are not stored, the worker knows the result of the claim for a
 //!    second ([`cache::KnownMisses`]).
 //! 6. The leader asks the disk first, if there is a store on disk, and then what several instances share: what they have is put
-//!    into memory, and the request looks up again. Else it fetches from the [`origin`]. [`policy::admit`] or [`policy::revalidated`] judges the response, and
-//!    [`cache::Put`] stores it.
+//!    into memory, and the request looks up again. Else it fetches from the [`origin`]. [`policy::admit`] or
+//!    [`policy::revalidated`] judges the response, and [`cache::Put`] stores it.
 //! 7. The response, which has its Age, gets X-Cache, Cache-Status and Via, and is sent.
 //!
 //! # Three decisions

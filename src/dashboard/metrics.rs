@@ -250,7 +250,7 @@ impl Figures {
             clients.plain_connections(),
         )?;
         sample(&mut family, &[("layer", "tls")], clients.tls_connections())?;
-        let help = "Requests by protocol";
+        let help = "Requests by protocol, without those refused or redirected to https";
         let name = "protocol_requests";
         let mut family = to.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (protocol, count) in clients.requests() {

@@ -65,7 +65,8 @@ pub(super) enum ReadFrom {
 pub(super) trait StoreFile: Send + Sync {
     /// Reads up to the length of the buffer, and returns the number of bytes. 0 is the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
-    /// The same, but does not wait for the disk: fails with [`ErrorKind::WouldBlock`] unless the system has the bytes in memory.
+    /// The same, but does not wait for the disk: fails with [`ErrorKind::WouldBlock`] unless the system has the bytes in
+    /// memory.
     fn read_in_memory_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes, and returns the number of bytes written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;

@@ -13,7 +13,8 @@ pub struct ClientReport {
     pub plain_connections: u64,
     /// Connections with TLS.
     pub tls_connections: u64,
-    /// Requests by protocol: `http/1.1` or `h2`, and ` plain` or ` tls`. Those that did not occur are left out.
+    /// Requests by version of HTTP and by layer, such as `h2 tls` or `http/1.1 plain`. Those that were refused or redirected
+    /// to https are left out, and what did not occur.
     pub requests: BTreeMap<String, u64>,
     /// TLS handshakes that failed, by reason. Those that did not occur are left out.
     pub failed_handshakes: BTreeMap<String, u64>,

@@ -41,7 +41,7 @@ pub struct Report {
     pub misses: u64,
     /// Requests that shared the fetch of another request.
     pub collapsed: u64,
-    /// Responses of the proxy's own, to OPTIONS and TRACE.
+    /// Responses of the proxy's own: to OPTIONS and TRACE, and redirects to https.
     pub own: u64,
     /// Tunnels (WebSocket).
     #[serde(default)]

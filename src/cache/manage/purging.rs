@@ -2,8 +2,9 @@
 //!
 //! A purge goes through the store a step at a time, so that other messages are handled in between. It first voids the
 //! fetches under way for what it names: nobody joins them, and they store nothing. So whatever is stored meanwhile was
-//! fetched after the purge began, unless a fetch after that uses bytes of what is purged later (`purged_bytes`). The tags of a fetch are not known before its
-//! response: a purge by tag is remembered until all fetches that were under way have ended.
+//! fetched after the purge began, unless a fetch after that uses bytes of what is purged later (`purged_bytes`). The tags
+//! of a fetch are not known before its response: a purge by tag is remembered until all fetches that were under way have
+//! ended.
 
 use std::{fmt, future::pending, sync::Arc, time::Duration};
 

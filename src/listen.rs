@@ -17,7 +17,6 @@ const BACKLOG: i32 = 4096;
 const FIRST_OPEN_PORT: u16 = 1024;
 /// How many ports after one in use are tried, to suggest a free one.
 const PORTS_TRIED: u16 = 20;
-
 /// How many ports are tried to find one that is free in both families.
 const PAIRS_TRIED: u32 = 20;
 
@@ -26,8 +25,8 @@ pub(crate) const PORT: &str = "--port";
 /// The flag of the port for TLS beside it.
 pub(crate) const TLS_PORT: &str = "--tls-port";
 
-/// Listens on `port`, which `flag` names, of all addresses that `bind` names; port 0 means any free port, the same for all. Where `localhost` has
-/// no address in one family, that of the other is enough.
+/// Listens on `port`, which `flag` names, of all addresses that `bind` names; port 0 means any free port, the same for all.
+/// Where `localhost` has no address in one family, that of the other is enough.
 pub(crate) fn bind_all(
     bind: BindAddress,
     (flag, port): (&'static str, u16),

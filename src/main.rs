@@ -30,7 +30,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use caching_proxy::{
     cli::Cli,
-    config::{Config, Flags, LogFormat},
+    config::{Config, ConfigLoader, Flags, LogFormat},
 };
 
 use self::{failure::Failure, inherited::InheritedSockets, serve::Startup, terminal::say_error};
@@ -77,8 +77,7 @@ fn serve(flags: Flags) -> Result<(), Failure> {
     logging::start(config.log_format);
     let (bind, port) = (config.bind, config.port);
     let startup = Startup {
-        flags,
-        load: Config::load_everything,
+        loader: ConfigLoader::new(flags, Config::load_everything),
         config: Arc::new(config),
         hints: None,
         inherited,

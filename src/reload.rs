@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, watch};
 use crate::{
     cache::{Cache, CacheUnavailable, ClearHere, Cleared, Namespace},
     clock,
-    config::{Changes, Config, ConfigError, Flags, LoadConfig},
+    config::{Changes, Config, ConfigError, ConfigLoader},
     error::Chain,
     tls::{ServerTls, TlsError},
 };
@@ -57,8 +57,7 @@ pub struct Reload(Arc<ReloadState>);
 
 #[derive(Debug)]
 struct ReloadState {
-    flags: Flags,
-    load: LoadConfig,
+    loader: ConfigLoader,
     in_force: watch::Sender<ActiveConfig>,
     cache: Cache,
     /// `None` without TLS towards clients.
@@ -129,16 +128,15 @@ impl ReloadError {
 }
 
 impl Reload {
-    /// Reloads with the flags of the start, and publishes the result through `in_force`. Certificates are those of `tls`.
+    /// Reloads what `loader` reads, and publishes the result through `in_force`. Certificates are those of `tls`.
     pub fn new(
-        (flags, load): (Flags, LoadConfig),
+        loader: ConfigLoader,
         in_force: watch::Sender<ActiveConfig>,
         cache: Cache,
         tls: Option<ServerTls>,
     ) -> Self {
         Self(Arc::new(ReloadState {
-            flags,
-            load,
+            loader,
             in_force,
             cache,
             tls,
@@ -201,7 +199,7 @@ impl Reload {
     }
 
     async fn activate(&self, commanded_offline: Option<bool>) -> Result<Reloaded, ReloadError> {
-        let mut read = (self.0.load)(&self.0.flags)?;
+        let mut read = self.0.loader.load()?;
         read.offline = commanded_offline.unwrap_or(read.offline);
         let ActiveConfig {
             config: before,
@@ -293,6 +291,7 @@ mod tests {
     use actix_web::rt::System;
 
     use super::*;
+    use crate::config::Flags;
 
     #[test]
     fn a_reload_finishes_when_its_caller_stops_waiting() {
@@ -305,12 +304,8 @@ mod tests {
             let config = Config::for_origin(origin.parse().unwrap());
             let (sender, mut in_force) = watch::channel(ActiveConfig::new(Arc::new(config)));
             let cache = Cache::new(1 << 20, 1 << 18);
-            let reload = Reload::new(
-                (flags, Config::load_everything),
-                sender,
-                cache.clone(),
-                None,
-            );
+            let loader = ConfigLoader::new(flags, Config::load_everything);
+            let reload = Reload::new(loader, sender, cache.clone(), None);
             {
                 let mut run = pin!(reload.run());
                 let polled = run.as_mut().poll(&mut Context::from_waker(Waker::noop()));

@@ -10,7 +10,7 @@ use std::{
 use actix_web::rt::System;
 use caching_proxy::{
     clock,
-    config::{BindAddress, Config, Flags, LoadConfig},
+    config::{BindAddress, Config, ConfigLoader},
     control::{Control, ControlError, ControlSocket},
     dashboard::{Dashboard, MetricsListener, REQUEST_TIMEOUT},
     error::Chain,
@@ -40,11 +40,9 @@ static SYSTEM: OnceLock<System> = OnceLock::new();
 
 /// A proxy that is about to start.
 pub(crate) struct Startup {
-    /// The flags, for `load`.
-    pub(crate) flags: Flags,
     /// Reads the configuration again when the proxy reloads.
-    pub(crate) load: LoadConfig,
-    /// The configuration, as `load` has read it.
+    pub(crate) loader: ConfigLoader,
+    /// The configuration, as `loader` has read it.
     pub(crate) config: Arc<Config>,
     /// Commands to try, printed to stderr after the start. `None` for a normal start.
     pub(crate) hints: Option<String>,
@@ -61,17 +59,17 @@ impl Startup {
         let tls = tls_for(&self.config)?;
         file_limit::raise();
         file_limit::check(self.config.workers)?;
+        let inherited = std::mem::take(&mut self.inherited);
+        // Before the certificates: a local one is for the address of --bind.
+        self.take_addresses(&inherited)?;
+        let InheritedSockets { port, tls_port } = inherited;
         let server_tls = match &self.config.tls {
             Some(settings) => Some(ServerTls::load(settings, clock::now())?),
             None => None,
         };
-        let InheritedSockets { port, tls_port } = std::mem::take(&mut self.inherited);
         let listeners = match port.is_empty() {
             true => listen()?,
-            false => {
-                self.take_address(&port)?;
-                port
-            }
+            false => port,
         };
         self.settle(&listeners)?;
         let listeners = self.listeners((listeners, tls_port), server_tls)?;
@@ -94,56 +92,52 @@ impl Startup {
         })
     }
 
-    /// Puts the address of inherited sockets in the place of --port and --bind.
-    fn take_address(&mut self, sockets: &[TcpListener]) -> Result<(), Failure> {
-        let Some(first) = sockets.first() else {
-            return Ok(());
-        };
-        let address = first.local_addr().map_err(Failure::Start)?;
-        let config = Arc::make_mut(&mut self.config);
-        (config.port, config.bind) = (address.port(), address.ip().into());
-        let own = [
-            ("port", address.port().to_string()),
-            ("bind", address.ip().to_string()),
-        ];
-        self.flags
-            .extend(own.map(|(name, value)| (name, value.into())));
-        log::info!("listening on sockets that the program was started with (LISTEN_FDS)");
+    /// Puts the addresses of inherited sockets in the place of --port, --bind and --tls-port.
+    fn take_addresses(&mut self, inherited: &InheritedSockets) -> Result<(), Failure> {
+        if let Some(address) = first_address(&inherited.port)? {
+            self.loader.replace_address(address.ip(), address.port());
+            log::info!("listening on sockets that the program was started with (LISTEN_FDS)");
+        }
+        if let Some(address) = first_address(&inherited.tls_port)? {
+            let tls = self.config.tls.as_ref();
+            if tls.is_none_or(|tls| tls.port.is_none()) {
+                return Err(Failure::UnusedTlsSocket);
+            }
+            self.loader.replace_tls_port(address.port());
+        }
+        self.put_addresses();
         Ok(())
     }
 
-    /// Puts the port and the address that were got in the place of those that were asked for: of any free port, and of
-    /// both families of `localhost`. Flags hold over reloads, whatever the file says.
+    /// Puts the port and the address that were got in the place of those that were asked for, where that is any free port,
+    /// or both families of `localhost`.
     fn settle(&mut self, listeners: &[TcpListener]) -> Result<(), Failure> {
-        let [first, others @ ..] = listeners else {
+        let Some(address) = first_address(listeners)? else {
             return Ok(());
         };
-        let address = first.local_addr().map_err(Failure::Start)?;
-        let config = Arc::make_mut(&mut self.config);
-        if config.port == 0 {
-            config.port = address.port();
-            let port = address.port().to_string();
-            self.flags.insert("port", port.into());
+        if self.config.port == 0 {
+            self.loader.set_free_port(address.port());
         }
-        if config.bind == BindAddress::Localhost && others.is_empty() {
-            config.bind = address.ip().into();
-            self.flags.insert("bind", address.ip().to_string().into());
+        if self.config.bind == BindAddress::Localhost && listeners.len() == 1 {
+            self.loader.set_localhost(address.ip());
         }
+        self.put_addresses();
         Ok(())
     }
 
-    /// The sockets by what clients speak there: ``listeners` are those of --port. --tls-port has
-    /// others: `for_tls`, unless there are none.
+    fn put_addresses(&mut self) {
+        let config = Arc::make_mut(&mut self.config);
+        self.loader.put_addresses_into(config);
+    }
+
+    /// The sockets by what clients speak there. `listeners` are those of --port. `for_tls` are those of --tls-port; if there
+    /// are none, they are opened where --tls-port is set.
     fn listeners(
         &mut self,
         (listeners, for_tls): (Vec<TcpListener>, Vec<TcpListener>),
         server_tls: Option<ServerTls>,
     ) -> Result<Listeners, Failure> {
-        let config = Arc::make_mut(&mut self.config);
-        if !for_tls.is_empty() && config.tls.as_ref().is_none_or(|it| it.port.is_none()) {
-            return Err(Failure::UnusedTlsSocket);
-        }
-        let Some(settings) = &mut config.tls else {
+        let Some(settings) = &self.config.tls else {
             return Ok(listeners.into());
         };
         let Some(port) = settings.port else {
@@ -153,16 +147,17 @@ impl Startup {
                 ..Listeners::default()
             });
         };
+        let redirects = settings.redirect_http;
         let tls = match for_tls.is_empty() {
-            true => listen::bind_all(config.bind, (listen::TLS_PORT, port))?,
+            true => listen::bind_all(self.config.bind, (listen::TLS_PORT, port))?,
             false => for_tls,
         };
-        let address = tls.first().map(TcpListener::local_addr).transpose();
-        let address = address.map_err(Failure::Start)?;
-        let tls_port = address.map_or(port, |it| it.port());
-        settings.port = Some(tls_port);
-        self.flags.insert("tls-port", tls_port.to_string().into());
-        let plain_requests = match settings.redirect_http {
+        let tls_port = first_address(&tls)?.map_or(port, |address| address.port());
+        if port == 0 {
+            self.loader.set_free_tls_port(tls_port);
+            self.put_addresses();
+        }
+        let plain_requests = match redirects {
             true => PlainRequests::Redirect { tls_port },
             false => PlainRequests::Serve,
         };
@@ -173,6 +168,12 @@ impl Startup {
             plain_requests,
         })
     }
+}
+
+/// The address of the first socket. `None` if there are no sockets.
+fn first_address(sockets: &[TcpListener]) -> Result<Option<SocketAddr>, Failure> {
+    let address = sockets.first().map(TcpListener::local_addr).transpose();
+    address.map_err(Failure::Start)
 }
 
 /// The TLS configuration for the origin. `None` for an http origin without --origin-ca: a bad certificate file is an error
@@ -222,8 +223,7 @@ async fn run(
     (listeners, control): (Listeners, Result<ControlSocket, ControlError>),
 ) -> Result<(), Failure> {
     let Startup {
-        flags,
-        load,
+        loader,
         config,
         hints,
         ..
@@ -231,7 +231,7 @@ async fn run(
     mask::set_names(config.masked_parameters.iter().map(String::as_str));
     let mut signals = Signals::new().map_err(Failure::Start)?;
     let mut server = Server::start(Arc::clone(&config), tls.clone(), listeners)?;
-    let reload = server.reload(flags, load);
+    let reload = server.reload(loader);
     let serve = |socket: ControlSocket| socket.serve(server.shared(), reload.clone());
     let control = reachable(control.and_then(serve))?;
     let dashboard = match config.dashboard {

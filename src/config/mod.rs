@@ -13,6 +13,7 @@
 //! | `error.rs` | the errors, and where a value is set |
 //! | `file.rs` | the file: keys and values with their lines |
 //! | `keys.rs` | the keys of the file |
+//! | `loader.rs` | reads the configuration again, with the addresses of the sockets |
 //! | `origin.rs` | how requests reach the origin |
 //! | `policy.rs` | the settings of the policy |
 //! | `request_id.rs` | the header of the request id |
@@ -36,6 +37,7 @@ mod file;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod keys;
+mod loader;
 mod names;
 mod origin;
 mod policy;
@@ -67,6 +69,7 @@ pub use self::{
     changes::Changes,
     deployment::Deployment,
     error::{ConfigError, SettingSource, ValueError},
+    loader::ConfigLoader,
     origin::OriginSettings,
     selection::Selection,
     settings::{Setting, in_words},

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     admin::ClearRequest,
     cache::Cache,
-    config::{Config, Flags, LoadConfig},
+    config::{Config, ConfigLoader, Flags},
     policy::IdentitySecret,
     proxy::Shared,
     reload::{ActiveConfig, Reload},
@@ -53,8 +53,8 @@ fn listen_in(
     shared: Arc<Shared>,
 ) -> Result<Control, ControlError> {
     let in_force = watch::channel(shared.in_force.borrow().clone()).0;
-    let load = (Flags::new(), Config::load_everything as LoadConfig);
-    let reload = Reload::new(load, in_force, shared.cache.clone(), None);
+    let loader = ConfigLoader::new(Flags::new(), Config::load_everything);
+    let reload = Reload::new(loader, in_force, shared.cache.clone(), None);
     let config = shared.config();
     let address = SocketAddr::new(config.bind.first(), config.port);
     let origin = config.origins.first().to_string();
@@ -388,8 +388,8 @@ fn a_command_that_comes_before_the_socket_is_served_waits() {
         let shared = shared(8000);
         let in_force = watch::channel(shared.in_force.borrow().clone()).0;
         let cache = shared.cache.clone();
-        let load = (Flags::new(), Config::load_everything as LoadConfig);
-        let reload = Reload::new(load, in_force, cache, None);
+        let loader = ConfigLoader::new(Flags::new(), Config::load_everything);
+        let reload = Reload::new(loader, in_force, cache, None);
         let _control = socket.serve(shared, reload).unwrap();
         assert_eq!(command.await.unwrap().unwrap(), 8000);
     });

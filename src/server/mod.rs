@@ -70,7 +70,7 @@ use self::{
 use crate::{
     cache::{Cache, WorkerCacheMode},
     clock,
-    config::{Config, Flags, LoadConfig},
+    config::{Config, ConfigLoader},
     origin::OriginConfig,
     proxy::{self, Shared, SharedOrigin, Worker},
     reload::{ActiveConfig, Reload},
@@ -223,10 +223,10 @@ impl Server {
         Arc::clone(&self.shared)
     }
 
-    /// Reads the configuration again, with the same flags as at the start.
-    pub fn reload(&self, flags: Flags, load: LoadConfig) -> Reload {
+    /// Reads the configuration again, as at the start.
+    pub fn reload(&self, loader: ConfigLoader) -> Reload {
         let tls = self.shared.tls.clone();
-        Reload::new((flags, load), self.in_force.clone(), self.cache(), tls)
+        Reload::new(loader, self.in_force.clone(), self.cache(), tls)
     }
 
     /// Waits until a worker ends without having been stopped. Says how it has ended.

@@ -59,7 +59,8 @@ impl Authority {
     }
 }
 
-fn client(
+/// A client that trusts this authority alone.
+pub(crate) fn client(
     trusted: CertificateDer<'static>,
     versions: &[&'static SupportedProtocolVersion],
 ) -> Arc<ClientConfig> {
@@ -75,14 +76,20 @@ fn client(
 }
 
 /// A connection of a client.
-struct Secure(StreamOwned<ClientConnection, TcpStream>);
+#[derive(Debug)]
+pub(crate) struct Secure(StreamOwned<ClientConnection, TcpStream>);
 
 impl Secure {
-    /// Connects to `port` of this machine, as a client that knows the server as `name`.
-    fn connect(port: u16, name: &str, client: &Arc<ClientConfig>) -> std::io::Result<Self> {
+    /// Connects to `port` of this machine, as a client that knows the server as `name`, which may be an address.
+    pub(crate) fn connect(
+        port: u16,
+        name: &str,
+        client: &Arc<ClientConfig>,
+    ) -> std::io::Result<Self> {
+        let address = name.parse().unwrap_or(Ipv4Addr::LOCALHOST);
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let connection = ClientConnection::new(Arc::clone(client), name).unwrap();
-        let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        let socket = TcpStream::connect((address, port))?;
         socket.set_read_timeout(Some(DEADLINE))?;
         let mut stream = StreamOwned::new(connection, socket);
         while stream.conn.is_handshaking() {
@@ -127,6 +134,9 @@ fn served(proxy: &Instance, authority: &Authority, name: &str) -> CertificateDer
 fn hello() -> Origin {
     Origin::start(|exchange| exchange.ok("", "hello"))
 }
+
+/// The certificate of the authority that the proxy makes, in a home.
+pub(crate) const LOCAL_AUTHORITY: &str = "work/.local/share/caching-proxy/local-ca/ca.pem";
 
 const PAIR: [&str; 4] = ["--tls-cert", "a.pem", "--tls-key", "a.key"];
 
@@ -293,15 +303,15 @@ fn the_days_left_are_in_statistics_and_metrics() {
 fn a_local_certificate_is_made_and_the_command_that_trusts_it_is_printed() {
     let (home, origin) = (Home::new(), hello());
     let proxy = home.start(&origin.url(), &["--tls"]);
-    let file = "work/.local/share/caching-proxy/local-ca/ca.pem";
-    let authority = CertificateDer::from_pem_file(home.path(file)).unwrap();
+    let file = home.path(LOCAL_AUTHORITY);
+    let authority = CertificateDer::from_pem_file(&file).unwrap();
     let client = client(authority, ALL_VERSIONS);
     for name in ["localhost", "127.0.0.1"] {
         let mut connection = Secure::connect(proxy.port, name, &client).unwrap();
         assert_eq!(connection.get("/", 5), "hello");
     }
     proxy.log_line(&["HTTPS: to trust the certificate of this proxy, run once"]);
-    proxy.log_line(&[home.path(file).to_str().unwrap()]);
+    proxy.log_line(&[file.to_str().unwrap()]);
     let start = format!(
         "Proxy starting on port {}\nOrigin: {}\n",
         proxy.port,

@@ -12,7 +12,7 @@ use caching_proxy::{
         CacheStats, Clear, Cleared, FilterSpec, GetStats, PurgeAction, Purged, WorkerCacheMode,
     },
     clock,
-    config::{Config, Flags},
+    config::{Config, ConfigLoader, Flags},
     origin::{OriginUrl, tls_config},
     policy::{Mode, PerOrigin},
     reload::{OfflineChange, Reloaded},
@@ -131,11 +131,13 @@ async fn run(
                 answer.send(purged.unwrap()).expect("the test waits");
             }
             Order::Reload(flags, answer) => {
-                let reloaded = server.reload(flags, Config::from_flags).run().await;
+                let loader = ConfigLoader::new(flags, Config::from_flags);
+                let reloaded = server.reload(loader).run().await;
                 answer.send(reloaded.unwrap()).expect("the test waits");
             }
             Order::Offline(is_offline, answer) => {
-                let reload = server.reload(Flags::new(), Config::from_flags);
+                let loader = ConfigLoader::new(Flags::new(), Config::from_flags);
+                let reload = server.reload(loader);
                 let change = reload.set_offline(is_offline).await;
                 answer.send(change).expect("the test waits");
             }

@@ -6,8 +6,13 @@ use rustix::{
     io::{FdFlags, fcntl_setfd},
     process::Signal,
 };
+use rustls::{
+    ALL_VERSIONS,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
 
 use crate::{
+    certificates::{LOCAL_AUTHORITY, Secure, client},
     client::Client,
     instance::{Finished, Home, Instance},
     origin::Origin,
@@ -112,6 +117,17 @@ fn a_socket_by_the_name_of_the_other_port_is_for_tls() {
     client.ask("/", "");
     assert_eq!(client.answer().status(), 400);
     proxy.log_line(&["this port takes HTTPS"]);
+}
+
+#[test]
+fn a_local_certificate_is_for_the_address_of_an_inherited_socket() {
+    let (home, origin) = (Home::new(), origin());
+    let address = "127.0.0.2";
+    let sockets = Sockets(vec![TcpListener::bind((address, 0)).unwrap()]);
+    let _proxy = sockets.start(&home, &sockets.passed_on(), &origin, &["--tls"]);
+    let authority = CertificateDer::from_pem_file(home.path(LOCAL_AUTHORITY)).unwrap();
+    let client = client(authority, ALL_VERSIONS);
+    Secure::connect(sockets.port(0), address, &client).unwrap();
 }
 
 #[test]

@@ -2,7 +2,6 @@
 //!
 //! The ports are outside the ephemeral range of the system (`ip_local_port_range`). So a released port stays closed,
 //! and a free port is still free a moment later.
-//! taken yet is still free a moment later.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},

@@ -7,6 +7,7 @@ use crate::{
     client::Client,
     instance::{Finished, Home, Instance},
     origin::{Gate, Origin},
+    ports::free_port,
 };
 
 const FILE: &str = "config/proxy.toml";
@@ -234,6 +235,31 @@ fn a_setting_that_needs_a_restart_is_named_and_not_applied() {
             .contains("restart the proxy to apply: preserve_host\n"),
         "{reloaded:?}"
     );
+}
+
+#[test]
+fn tls_that_is_removed_from_the_file_needs_a_restart() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    home.write(FILE, &format!("tls = true\ntls_port = {}\n", free_port()));
+    let _proxy = home.start(&origin.url(), &[]);
+    let reloaded = reload(&home, "");
+    let warning = "no changes\nwarning: restart the proxy to apply: tls, tls_port\n";
+    assert_eq!(reloaded.stderr, warning);
+}
+
+#[test]
+fn another_port_than_any_free_one_needs_a_restart() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    let any = "tls = true\ntls_port = 0\n";
+    home.write(FILE, any);
+    let proxy = home.start(&origin.url(), &[]);
+    reload(&home, any);
+    proxy.log_line(&["configuration reloaded: no changes"]);
+    let reloaded = reload(&home, "tls = true\ntls_port = 1\n");
+    let warning = "restart the proxy to apply: tls_port\n";
+    assert!(reloaded.stderr.ends_with(warning), "{reloaded:?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use caching_proxy::config::{Config, ConfigError, Flags};
+use caching_proxy::config::{Config, ConfigError, ConfigLoader, Flags};
 
 use crate::{failure::Failure, inherited::InheritedSockets, listen, serve::Startup};
 
@@ -30,8 +30,7 @@ pub(super) fn run(port: Option<u16>) -> Result<(), Failure> {
     ]);
     let startup = Startup {
         config: Arc::new(load(&flags)?),
-        flags,
-        load,
+        loader: ConfigLoader::new(flags, load),
         hints: Some(hints(&program(), port)),
         inherited: InheritedSockets::default(),
     };

@@ -107,6 +107,7 @@ pub mod origin;
 pub mod policy;
 pub mod proxy;
 pub mod redis;
+mod regular_file;
 pub mod reload;
 pub mod server;
 pub mod tls;

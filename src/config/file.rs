@@ -2,8 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{self, ErrorKind, Read},
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -14,6 +13,7 @@ use toml::{
 };
 
 use super::error::ConfigError;
+use crate::regular_file::read_regular;
 
 /// A larger file is not a configuration, but another file named by mistake.
 const LIMIT_BYTES: u64 = 1024 * 1024;
@@ -111,7 +111,7 @@ impl SettingsFile {
         presence: Presence,
         known: &'static [&'static str],
     ) -> Result<Self, ConfigError> {
-        let bytes = match read_bounded(path) {
+        let bytes = match read_regular(path, LIMIT_BYTES) {
             Ok(bytes) => bytes,
             Err(error)
                 if presence == Presence::Optional
@@ -175,19 +175,6 @@ impl SettingsFile {
         }
         Ok(Self { file, values })
     }
-}
-
-/// The bytes of a file, up to one more than are allowed. It is looked at before it is opened: to open a pipe would wait
-/// for whoever writes to it.
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?
-        .take(LIMIT_BYTES + 1)
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// Line of the byte at `offset`; the first is 1.

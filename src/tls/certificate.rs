@@ -1,11 +1,6 @@
 //! One certificate with its key, from PEM files.
 
-use std::{
-    fs::{self, File},
-    io::{self, Read as _},
-    path::Path,
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use rustls::{
     crypto::ring::sign::any_supported_type,
@@ -21,7 +16,7 @@ use super::{
     tls_error::{MAX_FILE, TlsError},
     validity::Validity,
 };
-use crate::config::CertificateFiles;
+use crate::{config::CertificateFiles, regular_file::read_regular};
 
 /// The first byte of certificates and keys in DER, and of PKCS#12.
 const DER_SEQUENCE: u8 = 0x30;
@@ -52,8 +47,8 @@ impl Certificate {
     /// Reads a certificate and its key.
     pub(super) fn read(files: &CertificateFiles) -> Result<Self, TlsError> {
         let CertificateFiles { certificate, key } = files;
-        let chain = chain(certificate, &read_bounded(certificate)?)?;
-        let private_key = private_key(key, &read_bounded(key)?)?;
+        let chain = chain(certificate, &read_limited(certificate)?)?;
+        let private_key = private_key(key, &read_limited(key)?)?;
         let signing = any_supported_type(&private_key).map_err(|source| TlsError::Key {
             file: key.clone(),
             source,
@@ -107,20 +102,12 @@ impl Certificate {
     }
 }
 
-/// The bytes of a file of at most [`MAX_FILE`]. It is looked at before it is opened: to open a pipe would wait for whoever
-/// writes to it.
-fn read_bounded(file: &Path) -> Result<Vec<u8>, TlsError> {
-    let unreadable = |source| TlsError::Read {
+/// The bytes of a file of at most [`MAX_FILE`].
+fn read_limited(file: &Path) -> Result<Vec<u8>, TlsError> {
+    let bytes = read_regular(file, MAX_FILE.0).map_err(|source| TlsError::Read {
         file: file.to_owned(),
         source,
-    };
-    if !fs::metadata(file).map_err(unreadable)?.is_file() {
-        return Err(unreadable(io::Error::other("it is not a regular file")));
-    }
-    let mut bytes = Vec::new();
-    File::open(file)
-        .and_then(|it| it.take(MAX_FILE.0 + 1).read_to_end(&mut bytes))
-        .map_err(unreadable)?;
+    })?;
     match bytes.len() as u64 > MAX_FILE.0 {
         true => Err(TlsError::TooLarge {
             file: file.to_owned(),

@@ -17,7 +17,10 @@ use self::{
 const BORDERS: &[(&str, &[&str])] = &[
     ("lib", &[]),
     ("cli", &["config"]),
-    ("config", &["mask", "policy", "origin", "redis"]),
+    (
+        "config",
+        &["mask", "policy", "origin", "redis", "regular_file"],
+    ),
     (
         "server",
         &[
@@ -40,9 +43,10 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("guide", &[]),
     ("har", &["mask", "policy"]),
     ("clock", &["policy"]),
-    ("tls", &["config", "error", "policy"]),
+    ("tls", &["config", "error", "policy", "regular_file"]),
     ("disk", &[]),
     ("redis", &[]),
+    ("regular_file", &[]),
     ("cache", &["disk", "policy", "mask", "redis"]),
     ("reload", &["cache", "clock", "config", "error", "tls"]),
     (

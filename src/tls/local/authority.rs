@@ -1,7 +1,7 @@
 //! The authority that signs a certificate for this machine.
 
 use std::{
-    fs, io,
+    io::{Error as IoError, ErrorKind},
     path::{Path, PathBuf},
 };
 
@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use webpki::EndEntityCert;
 
 use super::{dates::DAY, local_error::LocalError, own_authority, places::Places, trust};
-use crate::{error::Chain, policy::Time, tls::validity::Validity};
+use crate::{policy::Time, regular_file::read_regular, tls::validity::Validity};
 
 /// The files of mkcert in its directory.
 const MKCERT_CERTIFICATE: &str = "rootCA.pem";
@@ -31,22 +31,25 @@ pub(super) struct Authority {
 }
 
 impl Authority {
-    /// That of mkcert if it can be used, else that of our own, which is made if there is none, on a machine of this name. Says in `remarks` why that of
-    /// mkcert cannot be used.
-    pub(super) fn find(
-        places: &Places,
-        machine: &str,
-        now: Time,
-        remarks: &mut Vec<String>,
-    ) -> Result<Self, LocalError> {
-        match places.mkcert.as_deref().map(|it| of_mkcert(it, now)) {
-            Some(Ok(Some(authority))) => return Ok(authority),
-            Some(Err(error)) => remarks.push(format!(
-                "the authority of mkcert cannot be used: {}",
-                Chain(&error)
-            )),
-            Some(Ok(None)) | None => {}
-        }
+    /// That of mkcert. `None` if mkcert is not installed for this user, or its key is elsewhere.
+    pub(super) fn of_mkcert(places: &Places, now: Time) -> Result<Option<Self>, LocalError> {
+        let Some(directory) = places.mkcert.as_deref() else {
+            return Ok(None);
+        };
+        let file = directory.join(MKCERT_CERTIFICATE);
+        let Some(certificate) = read_if_there(&file)? else {
+            return Ok(None);
+        };
+        let Some(key) = read_if_there(&directory.join(MKCERT_KEY))? else {
+            return Ok(None);
+        };
+        let mut authority = Self::new(file, &certificate, &key, now)?;
+        authority.is_of_mkcert = true;
+        Ok(Some(authority))
+    }
+
+    /// That of our own, which is made if there is none, on a machine of this name.
+    pub(super) fn own(places: &Places, machine: &str, now: Time) -> Result<Self, LocalError> {
         let directory = places.own.as_deref().ok_or(LocalError::NoDirectory)?;
         let (certificate, key) = own_authority::read_or_make(directory, machine, now)?;
         let file = directory.join(own_authority::CERTIFICATE);
@@ -91,35 +94,18 @@ pub(super) fn end_of(certificate: &CertificateDer<'_>) -> Result<Time, rcgen::Er
     Ok(validity.not_after)
 }
 
-/// `None` if mkcert is not installed for this user, or its key is elsewhere.
-fn of_mkcert(directory: &Path, now: Time) -> Result<Option<Authority>, LocalError> {
-    let file = directory.join(MKCERT_CERTIFICATE);
-    let Some(certificate) = read_if_there(&file)? else {
-        return Ok(None);
-    };
-    let Some(key) = read_if_there(&directory.join(MKCERT_KEY))? else {
-        return Ok(None);
-    };
-    let mut authority = Authority::new(file, &certificate, &key, now)?;
-    authority.is_of_mkcert = true;
-    Ok(Some(authority))
-}
-
 /// The text of a file. `None` if there is no such file.
 fn read_if_there(path: &Path) -> Result<Option<String>, LocalError> {
-    let failed = |source| LocalError::Io {
+    let bytes = match read_regular(path, MAX_FILE_BYTES) {
+        Ok(bytes) if bytes.len() as u64 > MAX_FILE_BYTES => {
+            Err(IoError::other("it is larger than 64 KiB"))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        read => read,
+    };
+    let text = bytes.and_then(|it| String::from_utf8(it).map_err(IoError::other));
+    text.map(Some).map_err(|source| LocalError::Io {
         path: path.to_owned(),
         source,
-    };
-    let metadata = match fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
-    };
-    if !metadata.is_file() || metadata.len() > MAX_FILE_BYTES {
-        return Err(failed(io::Error::other(
-            "it is not a file of at most 64 KiB",
-        )));
-    }
-    fs::read_to_string(path).map(Some).map_err(failed)
+    })
 }

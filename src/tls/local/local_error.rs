@@ -49,7 +49,16 @@ pub enum LocalError {
     /// The key that was made cannot be used.
     #[error("the key of the certificate for localhost cannot be used")]
     Key(#[source] rustls::Error),
-    /// A client would refuse the certificate.
-    #[error("{0}")]
-    Verify(webpki::Error),
+    /// Clients would refuse what an authority signs, because its key is another one for instance.
+    #[error(
+        "clients would refuse a certificate of the authority in {}; remove its directory to have a new one made",
+        file.display()
+    )]
+    Verify {
+        /// The file of the authority's certificate.
+        file: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: webpki::Error,
+    },
 }

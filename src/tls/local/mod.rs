@@ -43,7 +43,7 @@ use self::{
     signing::{signed, verified},
 };
 pub(super) use self::{local_names::LocalNames, name_signer::NameSigner, places::Places};
-use crate::policy::Time;
+use crate::{error::Chain, policy::Time};
 
 /// A certificate is made again so long before its end.
 pub(super) const RENEWAL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -62,10 +62,31 @@ pub(super) struct LocalCertificate {
 }
 
 impl LocalCertificate {
-    /// Makes a certificate for these names, and the authority if there is none.
+    /// Makes a certificate for these names, by the authority of mkcert if it can be used, else by that of our own, which is
+    /// made if there is none.
     pub(super) fn make(places: &Places, names: &LocalNames, now: Time) -> Result<Self, LocalError> {
+        let by_mkcert = match Authority::of_mkcert(places, now) {
+            Ok(Some(authority)) => Self::by(authority, names, now).map(Some),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        let remark = match by_mkcert {
+            Ok(Some(made)) => return Ok(made),
+            Ok(None) => None,
+            Err(error) => {
+                let why = Chain(&error);
+                Some(format!("the authority of mkcert cannot be used: {why}"))
+            }
+        };
+        let authority = Authority::own(places, names.machine(), now)?;
+        let mut made = Self::by(authority, names, now)?;
+        made.remarks.extend(remark);
+        Ok(made)
+    }
+
+    /// Makes a certificate that this authority signs.
+    fn by(authority: Authority, names: &LocalNames, now: Time) -> Result<Self, LocalError> {
         let mut remarks = Vec::new();
-        let authority = Authority::find(places, names.machine(), now, &mut remarks)?;
         let key = KeyPair::generate().map_err(LocalError::Sign)?;
         let all = signed(&authority, &key, names.all(), now)?;
         let certificate = match verified(&authority, &all, now) {
@@ -73,7 +94,10 @@ impl LocalCertificate {
             // The authority may be for fewer names: it was made when the machine had another one.
             Err(error) => {
                 let few = signed(&authority, &key, names.always(), now)?;
-                verified(&authority, &few, now)?;
+                verified(&authority, &few, now).map_err(|source| LocalError::Verify {
+                    file: authority.file.clone(),
+                    source,
+                })?;
                 remarks.push(format!(
                     "the certificate for localhost is not for {}: the authority in {} must not sign for that ({error}); \
                      remove its directory to have a new one made",

@@ -47,7 +47,8 @@ const NETWORKS: [(&str, u8); 8] = [
     ("fe80::", 10),
 ];
 
-/// The certificate and the key of the authority below `data`, in PEM. Makes them, for a machine of this name, if they are not there.
+/// The certificate and the key of the authority below `data`, in PEM. Makes them, for a machine of this name, if they are
+/// not there.
 pub(super) fn read_or_make(
     data: &Path,
     machine: &str,

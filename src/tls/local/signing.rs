@@ -48,14 +48,13 @@ pub(super) fn verified(
     authority: &Authority,
     certificate: &CertificateDer<'_>,
     now: Time,
-) -> Result<(), LocalError> {
-    let anchor = anchor_from_trusted_cert(&authority.certificate).map_err(LocalError::Verify)?;
-    let certificate = EndEntityCert::try_from(certificate).map_err(LocalError::Verify)?;
+) -> Result<(), webpki::Error> {
+    let anchor = anchor_from_trusted_cert(&authority.certificate)?;
+    let certificate = EndEntityCert::try_from(certificate)?;
     let algorithms = default_provider().signature_verification_algorithms.all;
     let time = UnixTime::since_unix_epoch(Duration::from_secs(now.unix_seconds()));
     let usage = KeyUsage::server_auth();
     certificate
         .verify_for_usage(algorithms, &[anchor], &[], time, usage, None, None)
         .map(drop)
-        .map_err(LocalError::Verify)
 }

@@ -188,7 +188,7 @@ fn a_broken_or_expired_authority_is_not_used() {
     fs::write(&key, "").unwrap();
     assert!(matches!(make(&files), Err(LocalError::Malformed { .. })));
     fs::write(&key, KeyPair::generate().unwrap().serialize_pem()).unwrap();
-    assert!(matches!(make(&files), Err(LocalError::Verify(_))));
+    assert!(matches!(make(&files), Err(LocalError::Verify { .. })));
     fs::write(&key, right).unwrap();
     let late = NOW.saturating_add(Duration::from_secs(3651 * 24 * 3600));
     let made = LocalCertificate::make(&places(&files), &names(), late);
@@ -216,15 +216,44 @@ fn the_authority_of_mkcert_is_used_where_it_is() {
     for name in ["localhost", "box", "192.168.1.5"] {
         assert!(is_accepted(&made, &certificate, name), "{name}");
     }
-    // One that cannot be used is named, and our own is used.
-    fs::write(directory.join("rootCA-key.pem"), "").unwrap();
-    let made = make(&files).unwrap();
-    assert!(made.advice.is_some());
-    let remark = &made.remarks[0];
-    assert!(
-        remark.starts_with("the authority of mkcert cannot be used: "),
-        "{remark}"
-    );
+}
+
+#[test]
+fn an_authority_of_mkcert_that_cannot_be_used_is_named_and_our_own_is_used() {
+    let files = Files::new();
+    let directory = files.path("data/mkcert");
+    fs::create_dir_all(&directory).unwrap();
+    let (right, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let mut ca = params(&[]);
+    ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    let ca = ca.self_signed(&right).unwrap().pem();
+    for (certificate, key, problem) in [
+        (&ca, &[][..], "rootCA.pem has no usable authority"),
+        (&ca, &[0xff], "cannot use "),
+        (
+            &ca,
+            other.serialize_pem().as_bytes(),
+            "clients would refuse ",
+        ),
+        (
+            &String::new(),
+            right.serialize_pem().as_bytes(),
+            "has no usable authority",
+        ),
+    ] {
+        fs::write(directory.join("rootCA.pem"), certificate).unwrap();
+        fs::write(directory.join("rootCA-key.pem"), key).unwrap();
+        let made = make(&files).unwrap();
+        let own = files.path("data/caching-proxy/local-ca/ca.pem");
+        assert!(is_accepted(&made, &own, "localhost"), "{problem}");
+        assert!(made.advice.is_some(), "{problem}");
+        let remark = &made.remarks[0];
+        let begin = "the authority of mkcert cannot be used: ";
+        assert!(
+            remark.starts_with(begin) && remark.contains(problem),
+            "{remark}"
+        );
+    }
 }
 
 #[test]

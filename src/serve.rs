@@ -251,7 +251,7 @@ async fn run(
     };
     announce(&config, dashboard.as_ref(), hints.as_deref());
     if let Some(advice) = server.shared().tls.as_ref().and_then(ServerTls::advice) {
-        say(advice);
+        say(&advice);
     }
     let reached = config.origins.iter().filter(|_| !config.offline);
     for origin in reached {

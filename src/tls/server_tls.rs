@@ -23,7 +23,8 @@ use crate::{config::TlsSettings, error::Chain, policy::Time};
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 /// How often the files are looked at. A change that was half done when it was noticed is in force at the second look.
 const INTERVAL: Duration = Duration::from_secs(2);
-/// How often the log has the certificates that end soon.
+/// How often the log has the certificates that end soon, and how often a local certificate is made again at most: its
+/// authority may end as soon as it does.
 const DAY_MILLIS: u64 = 24 * 60 * 60 * 1000;
 
 /// TLS towards clients: the certificates in force, and the settings of rustls. Clones share one state.
@@ -33,8 +34,6 @@ pub struct ServerTls(Arc<TlsState>);
 struct TlsState {
     config: Arc<ServerConfig>,
     resolver: Arc<SniResolver>,
-    /// What makes this user's programs trust a local certificate.
-    advice: Option<String>,
     places: Places,
     /// Certificates are read by one thread at a time. No handshake waits for it.
     reading: Mutex<ReadState>,
@@ -42,6 +41,10 @@ struct TlsState {
 
 /// What the certificates in force were read from.
 struct ReadState {
+    /// What makes this user's programs trust a local certificate.
+    advice: Option<String>,
+    /// When they were read, or made.
+    since: Time,
     settings: TlsSettings,
     /// What the files looked like before they were read.
     stamps: Vec<FileStamp>,
@@ -81,9 +84,10 @@ impl ServerTls {
         Ok(Self(Arc::new(TlsState {
             config: Arc::new(config),
             resolver,
-            advice,
             places,
             reading: Mutex::new(ReadState {
+                advice,
+                since: now,
                 settings: settings.clone(),
                 stamps,
                 failure: None,
@@ -98,9 +102,7 @@ impl ServerTls {
     /// # Errors
     /// As [`ServerTls::load`].
     pub fn check(settings: &TlsSettings, now: Time) -> Result<Vec<String>, TlsError> {
-        let certificates = settings.certificates().map(Certificate::read);
-        let certificates = certificates.collect::<Result<_, _>>()?;
-        let set = CertificateSet::new(certificates);
+        let set = read_files(settings)?;
         Ok(set.map_or_else(Vec::new, |set| set.states(now)))
     }
 
@@ -125,9 +127,9 @@ impl ServerTls {
             return Ok(Vec::new());
         }
         let stamps = stamps(settings);
-        let (set, _) = read_all(settings, &self.0.places, now)?;
+        let read = read_all(settings, &self.0.places, now)?;
         reading.settings = settings.clone();
-        Ok(self.0.put_in_force(&mut reading, set, stamps, now))
+        Ok(self.0.put_in_force(&mut reading, read, stamps, now))
     }
 
     /// Until when each certificate is valid, the default one first.
@@ -142,8 +144,8 @@ impl ServerTls {
 
     /// The command that makes this user's programs trust the local certificate. `None` if the certificates are from files, or
     /// if mkcert has done that.
-    pub fn advice(&self) -> Option<&str> {
-        self.0.advice.as_deref()
+    pub fn advice(&self) -> Option<String> {
+        self.0.reading().advice.clone()
     }
 
     /// Starts a thread that reads certificates again within 5 seconds when their files change, makes a local certificate again
@@ -169,6 +171,13 @@ impl ServerTls {
     pub(super) fn look(&self, now: Time) {
         self.0.look(now);
     }
+
+    /// Whether the error of reading changed files is in the log. `None` if there was no error.
+    #[cfg(test)]
+    pub(super) fn is_failure_logged(&self) -> Option<bool> {
+        let reading = self.0.reading();
+        reading.failure.as_ref().map(|failure| failure.is_logged)
+    }
 }
 
 impl TlsState {
@@ -182,7 +191,7 @@ impl TlsState {
         if stamps != reading.stamps || self.is_renewal_due(&reading, now) {
             if !reading.has_failed_for_good(&stamps) {
                 match read_all(&reading.settings, &self.places, now) {
-                    Ok((set, _)) => drop(self.put_in_force(&mut reading, set, stamps, now)),
+                    Ok(read) => drop(self.put_in_force(&mut reading, read, stamps, now)),
                     Err(error) => self.note_failure(&mut reading, &error, stamps, now),
                 }
             }
@@ -196,20 +205,22 @@ impl TlsState {
         }
     }
 
-    /// True for a local certificate that ends soon.
+    /// True for a local certificate that ends soon and was not made today.
     fn is_renewal_due(&self, reading: &ReadState, now: Time) -> bool {
         let soon = now.saturating_add(RENEWAL);
-        is_local(&reading.settings) && self.resolver.in_force().ends_before(soon)
+        is_local(&reading.settings)
+            && now.millis_since(reading.since) >= DAY_MILLIS
+            && self.resolver.in_force().ends_before(soon)
     }
 
     fn put_in_force(
         &self,
         reading: &mut ReadState,
-        set: CertificateSet,
+        (set, advice): (CertificateSet, Option<String>),
         stamps: Vec<FileStamp>,
         now: Time,
     ) -> Vec<CertificateExpiry> {
-        (reading.stamps, reading.failure) = (stamps, None);
+        (reading.stamps, reading.since, reading.failure) = (stamps, now, None);
         let new = self.resolver.replace(set);
         for CertificateExpiry {
             title, not_after, ..
@@ -217,6 +228,12 @@ impl TlsState {
         {
             let end = date(*not_after);
             log::info!("new TLS certificate for {title}, valid until {end}");
+        }
+        if advice != reading.advice {
+            if let Some(advice) = &advice {
+                log::info!("{advice}");
+            }
+            reading.advice = advice;
         }
         if !new.is_empty() {
             reading.warned = now;
@@ -283,15 +300,20 @@ fn server_config(resolver: Arc<SniResolver>) -> Result<ServerConfig, rustls::Err
     Ok(config)
 }
 
+/// The certificates that the settings name. `None` if they name none.
+fn read_files(settings: &TlsSettings) -> Result<Option<CertificateSet>, TlsError> {
+    let certificates = settings.certificates().map(Certificate::read);
+    let certificates = certificates.collect::<Result<_, _>>()?;
+    Ok(CertificateSet::new(certificates))
+}
+
 /// The certificates that the settings name, or the local one, with what makes this user's programs trust that.
 fn read_all(
     settings: &TlsSettings,
     places: &Places,
     now: Time,
 ) -> Result<(CertificateSet, Option<String>), TlsError> {
-    let certificates = settings.certificates().map(Certificate::read);
-    let certificates: Vec<Certificate> = certificates.collect::<Result<_, _>>()?;
-    if let Some(set) = CertificateSet::new(certificates) {
+    if let Some(set) = read_files(settings)? {
         return Ok((set, None));
     }
     let names = LocalNames::of(settings.bind);

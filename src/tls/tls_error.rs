@@ -74,7 +74,7 @@ pub enum TlsError {
     },
     /// The private key has an algorithm that is not supported, or is malformed.
     #[error(
-        "the private key in {} cannot be used; RSA with 2048 to 8192 bits, ECDSA with P-256 or P-384, and Ed25519 are supported",
+        "the private key in {} cannot be used; RSA with 2048 to 4096 bits, ECDSA with P-256 or P-384, and Ed25519 are supported",
         file.display()
     )]
     Key {

@@ -8,7 +8,9 @@ use std::{
     sync::Arc,
 };
 
+use chrono::Datelike as _;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustix::process::Signal;
 use rustls::{
     ALL_VERSIONS, ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, RootCertStore,
     StreamOwned, SupportedProtocolVersion,
@@ -215,7 +217,7 @@ fn a_reload_reads_new_certificates_at_once_and_refuses_wrong_ones() {
     assert_eq!(reloaded.code, Some(0), "{reloaded:?}");
     assert_eq!(served(&proxy, &authority, "a.test"), new);
 
-    authority.sign(&home, "b", "a.test");
+    let other = authority.sign(&home, "b", "a.test");
     let work = home.path("work");
     fs::copy(work.join("b.key"), work.join("a.key")).unwrap();
     let refused = home.run(&["reload"]);
@@ -230,8 +232,76 @@ fn a_reload_reads_new_certificates_at_once_and_refuses_wrong_ones() {
     proxy.log_line(&["ERROR", "not for the certificate in a.pem"]);
     fs::copy(work.join("b.pem"), work.join("a.pem")).unwrap();
     until("the pair that fits is in force", || {
-        served(&proxy, &authority, "a.test") != new
+        served(&proxy, &authority, "a.test") == other
     });
+}
+
+#[test]
+fn a_hangup_signal_reads_certificates_again() {
+    let (home, origin, authority) = (Home::new(), hello(), Authority::new());
+    authority.sign(&home, "a", "a.test");
+    let file = |name: &str| {
+        let text = format!("tls_cert = \"{name}.pem\"\ntls_key = \"{name}.key\"\n");
+        home.write("config/proxy.toml", &text);
+    };
+    file("a");
+    let proxy = home.start(&origin.url(), &[]);
+    let other = authority.sign(&home, "b", "a.test");
+    file("b");
+    proxy.signal(Signal::HUP);
+    proxy.log_line(&["configuration reloaded: changed tls_cert, tls_key"]);
+    assert_eq!(served(&proxy, &authority, "a.test"), other);
+
+    home.write("c.pem", "");
+    file("c");
+    proxy.signal(Signal::HUP);
+    proxy.log_line(&[
+        "ERROR",
+        "configuration not reloaded, the old one stays active: the old certificates stay in force (a.test (b.pem)",
+        "c.pem has no certificate",
+    ]);
+    assert_eq!(served(&proxy, &authority, "a.test"), other);
+}
+
+#[test]
+fn a_certificate_that_ends_within_14_days_is_warned_about() {
+    let (home, origin, authority) = (Home::new(), hello(), Authority::new());
+    for (file, days) in [("a", 14), ("b", 16)] {
+        let mut params = CertificateParams::new(vec![format!("{file}.test")]).unwrap();
+        let end = chrono::Utc::now() + chrono::Duration::days(days);
+        let (month, day) = (end.month().try_into(), end.day().try_into());
+        params.not_after = rcgen::date_time_ymd(end.year(), month.unwrap(), day.unwrap());
+        authority.sign_params(&home, file, &params);
+    }
+    home.write(
+        "config/proxy.toml",
+        "tls = [{ cert = \"a.pem\", key = \"a.key\" }, { cert = \"b.pem\", key = \"b.key\" }]\n",
+    );
+    let proxy = home.start(&origin.url(), &[]);
+    proxy.log_line(&[
+        "WARN",
+        "a.test (a.pem) expires on ",
+        ", in 13 days: renew it",
+    ]);
+    let log = proxy.whole_log();
+    assert!(!log.contains("b.test (b.pem) expires"), "{log}");
+}
+
+#[test]
+fn a_reload_that_makes_a_local_certificate_logs_the_command_that_trusts_it() {
+    let (home, origin, authority) = (Home::new(), hello(), Authority::new());
+    authority.sign(&home, "a", "a.test");
+    let list = "tls = [{ cert = \"a.pem\", key = \"a.key\" }]\n";
+    home.write("config/proxy.toml", list);
+    let proxy = home.start(&origin.url(), &[]);
+    home.write("config/proxy.toml", "tls = true\n");
+    assert_eq!(home.run(&["reload"]).code, Some(0));
+    proxy.log_line(&[
+        "INFO",
+        "HTTPS: to trust the certificate of this proxy, run once",
+    ]);
+    let file = home.path(LOCAL_AUTHORITY);
+    proxy.log_line(&[file.to_str().unwrap()]);
 }
 
 #[test]

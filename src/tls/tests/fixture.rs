@@ -44,10 +44,15 @@ impl Files {
 
     /// Writes a self-signed certificate for these names to `name.pem` and `name.key`.
     pub(super) fn certificate(&self, name: &str, host_names: &[&str]) -> CertificateFiles {
-        self.signed(name, params(host_names))
+        self.write_self_signed(name, params(host_names))
     }
 
-    pub(super) fn signed(&self, name: &str, params: CertificateParams) -> CertificateFiles {
+    /// Writes a self-signed certificate to `name.pem` and its key to `name.key`.
+    pub(super) fn write_self_signed(
+        &self,
+        name: &str,
+        params: CertificateParams,
+    ) -> CertificateFiles {
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
         self.write(&format!("{name}.pem"), certificate.pem());

@@ -175,7 +175,7 @@ fn what_cannot_be_used_is_refused_with_what_would_be_right() {
         (
             good_pem.clone(),
             files.path("key"),
-            "the private key in key cannot be used; RSA with 2048 to 8192 bits, ECDSA with P-256 or P-384, and Ed25519 are supported: unexpected error: failed to parse private key as RSA, ECDSA, or EdDSA",
+            "the private key in key cannot be used; RSA with 2048 to 4096 bits, ECDSA with P-256 or P-384, and Ed25519 are supported: unexpected error: failed to parse private key as RSA, ECDSA, or EdDSA",
         ),
         (
             good_pem.clone(),
@@ -202,7 +202,7 @@ fn an_expired_certificate_is_used() {
     let mut expired: CertificateParams = params(&["a.test"]);
     expired.not_before = rcgen::date_time_ymd(2019, 1, 1);
     expired.not_after = rcgen::date_time_ymd(2020, 1, 1);
-    let tls = load(vec![files.signed("a", expired)]);
+    let tls = load(vec![files.write_self_signed("a", expired)]);
     let expiry = tls.expiry();
     assert_eq!(
         expiry[0].not_after,
@@ -225,7 +225,7 @@ fn the_dates_of_unusual_certificates_are_read() {
         unusual.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         unusual.not_before = rcgen::date_time_ymd(from, 1, 1);
         unusual.not_after = rcgen::date_time_ymd(to, 1, 1);
-        let tls = load(vec![files.signed("a", unusual)]);
+        let tls = load(vec![files.write_self_signed("a", unusual)]);
         assert_eq!(tls.expiry()[0].not_after, Time::from_unix_millis(end));
     }
 }

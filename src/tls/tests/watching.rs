@@ -6,7 +6,7 @@ use rustls::{ALL_VERSIONS, pki_types::CertificateDer};
 
 use super::fixture::{Files, NOW, client, first_in, handshake, load, settings};
 use crate::{
-    config::CertificateFiles,
+    policy::Time,
     tls::{ServerTls, local::Places},
 };
 
@@ -15,6 +15,13 @@ fn served(tls: &ServerTls, name: &str) -> CertificateDer<'static> {
     handshake(&tls.server_config(), &client, name)
         .unwrap()
         .certificate
+}
+
+/// A proxy that makes its certificate at `now`, with its authority in this directory.
+fn local(files: &Files, now: Time) -> ServerTls {
+    let data = files.path("data");
+    let places = Places::new(|name| (name == "XDG_DATA_HOME").then(|| data.clone().into()));
+    ServerTls::load_with(&settings(Vec::new()), places, now).unwrap()
 }
 
 #[test]
@@ -70,18 +77,21 @@ fn what_is_half_written_changes_nothing_until_it_is_whole() {
     ];
     for (file, content) in steps {
         fs::write(file, content).unwrap();
-        // The second and third look at the same files is logged, and then not tried again.
-        for _ in 0..3 {
+        // The error is logged by the second look at the same files.
+        for is_logged in [false, true, true] {
             tls.look(NOW);
             assert_eq!(served(&tls, "a.test"), old);
+            assert_eq!(tls.is_failure_logged(), Some(is_logged), "{content:?}");
         }
     }
     fs::remove_file(&pair.key).unwrap();
     tls.look(NOW);
     assert_eq!(served(&tls, "a.test"), old);
+    assert_eq!(tls.is_failure_logged(), Some(false));
     fs::write(&pair.key, &key).unwrap();
     tls.look(NOW);
     assert_eq!(served(&tls, "a.test"), first_in(&new.certificate));
+    assert_eq!(tls.is_failure_logged(), None);
 }
 
 #[test]
@@ -124,9 +134,7 @@ fn the_settings_of_a_reload_are_watched_from_then_on() {
 #[test]
 fn names_below_localhost_get_a_local_certificate_of_their_own() {
     let files = Files::new();
-    let data = files.path("data");
-    let places = Places::new(|name| (name == "XDG_DATA_HOME").then(|| data.clone().into()));
-    let tls = ServerTls::load_with(&settings(Vec::new()), places, NOW).unwrap();
+    let tls = local(&files, NOW);
     let own = served(&tls, "localhost");
     let app = served(&tls, "app.localhost");
     let names = |certificate: &CertificateDer<'_>| {
@@ -178,10 +186,7 @@ fn how_long_the_old_certificate_is_valid_is_said_in_days() {
 #[test]
 fn a_local_certificate_is_made_again_before_its_end() {
     let files = Files::new();
-    let data = files.path("data");
-    let places = Places::new(|name| (name == "XDG_DATA_HOME").then(|| data.clone().into()));
-    let none: Vec<CertificateFiles> = Vec::new();
-    let tls = ServerTls::load_with(&settings(none), places, NOW).unwrap();
+    let tls = local(&files, NOW);
     let first = served(&tls, "localhost");
     assert_eq!(tls.reload(&settings(Vec::new()), NOW).unwrap(), []);
     assert_eq!(served(&tls, "localhost"), first);
@@ -192,4 +197,24 @@ fn a_local_certificate_is_made_again_before_its_end() {
     tls.look(later);
     assert_ne!(served(&tls, "localhost"), first);
     assert!(tls.expiry()[0].not_after > later.saturating_add(80 * day));
+}
+
+/// A certificate does not end after its authority, so one that was just made may end soon.
+#[test]
+fn a_local_certificate_of_an_authority_that_ends_soon_is_made_again_once_a_day() {
+    let files = Files::new();
+    let day = Duration::from_secs(24 * 3600);
+    local(&files, NOW);
+    let late = NOW.saturating_add(3630 * day);
+    let tls = local(&files, late);
+    assert!(tls.expiry()[0].not_after < late.saturating_add(30 * day));
+    let first = served(&tls, "localhost");
+    tls.look(late.saturating_add(day / 2));
+    assert_eq!(served(&tls, "localhost"), first);
+    let next_day = late.saturating_add(day);
+    tls.look(next_day);
+    let second = served(&tls, "localhost");
+    assert_ne!(second, first);
+    tls.look(next_day.saturating_add(day / 2));
+    assert_eq!(served(&tls, "localhost"), second);
 }

@@ -163,6 +163,12 @@ impl Redis {
         self.shared().is_usable()
     }
 
+    /// Whether records may be judged by the events that were applied here: the lease of this instance holds, or it needs
+    /// none.
+    pub fn has_lease(&self) -> bool {
+        self.shared().has_lease()
+    }
+
     /// What is applied here now. Read at the beginning of a fetch. `None` if that is not known: then the response cannot
     /// be stored in Redis.
     pub fn stamp(&self) -> Option<Stamp> {

@@ -45,7 +45,8 @@ pub(super) async fn get(
             }
         }
     }
-    let Some(applied) = shared.applied() else {
+    // The process may have been stopped since the question.
+    let Some(applied) = shared.applied().filter(|_| shared.has_lease()) else {
         return Err(RedisUnavailable::Away);
     };
     records.retain(|record| applied.judge(record.stamp));

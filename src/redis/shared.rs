@@ -13,7 +13,9 @@ use tokio::{sync::Notify, time::timeout};
 
 use crate::redis::{
     address::KeyNames,
+    boot_time::boot_time_ms,
     heartbeat::RegisteredInstance,
+    lease_clock::ALONE,
     replies,
     servers::{SendError, Servers},
     settings::RedisTiming,
@@ -142,16 +144,31 @@ impl RedisShared {
 
     /// The connections. `None` if Redis is not in use.
     pub(super) fn servers(&self) -> Option<Arc<Servers>> {
-        self.servers.load_full()
+        self.servers.load_full().filter(|_| self.has_lease())
     }
 
     pub(super) fn is_usable(&self) -> bool {
+        self.is_connected() && self.has_lease()
+    }
+
+    fn is_connected(&self) -> bool {
         self.servers.load().is_some()
+    }
+
+    /// Whether the lease of this instance holds: it has applied all that another instance may take for applied everywhere.
+    /// Each use of Redis asks this, because the thread that looks at the lease may have been stopped with the process. True
+    /// if there is no lease.
+    pub(super) fn has_lease(&self) -> bool {
+        if self.lease.is_none() {
+            return true;
+        }
+        let until = self.valid_until.load(Ordering::SeqCst);
+        until != ALONE && boot_time_ms() < until
     }
 
     /// Shows whether Redis is in use. Returns whether that has changed.
     pub(super) fn show_servers(&self, servers: Option<&Arc<Servers>>) -> bool {
-        let before = self.is_usable();
+        let before = self.is_connected();
         if before != servers.is_some() {
             self.servers.store(servers.cloned());
         }
@@ -233,9 +250,10 @@ impl RedisShared {
     pub(super) fn stats(&self) -> RedisStats {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let numbers = &self.numbers;
-        let bypassed = match self.is_usable() {
-            true => None,
-            false => Some(self.reason.load().as_ref().clone()),
+        let bypassed = match (self.is_connected(), self.has_lease()) {
+            (true, true) => None,
+            (true, false) => Some("the lease of this instance has ended".into()),
+            (false, _) => Some(self.reason.load().as_ref().clone()),
         };
         RedisStats {
             bypassed,
@@ -261,5 +279,37 @@ impl RedisShared {
                 .collect(),
             notices_restarts: self.notices_restarts.load(Ordering::Relaxed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shared(lease: Option<Duration>, valid_until: u64) -> RedisShared {
+        RedisShared::new(RedisSharedParts {
+            keys: KeyNames::new("test").unwrap(),
+            timing: RedisTiming::default(),
+            timeout: Duration::from_millis(20),
+            lease,
+            max_object_bytes: 1,
+            id: String::new(),
+            valid_until: Arc::new(AtomicU64::new(valid_until)),
+        })
+    }
+
+    #[test]
+    fn a_lease_that_has_ended_or_was_not_given_does_not_hold() {
+        let lease = Some(Duration::from_secs(30));
+        let now = boot_time_ms();
+        for (valid_until, holds) in [
+            (now + 60_000, true),
+            (now, false),
+            (0, false),
+            (ALONE, false),
+        ] {
+            assert_eq!(shared(lease, valid_until).has_lease(), holds);
+        }
+        assert!(shared(None, ALONE).has_lease());
     }
 }

@@ -124,7 +124,7 @@ impl Handler<JudgeHeads> for CacheActor {
             let InSharedTier {
                 key, head, stamp, ..
             } = response;
-            match shared.ends.verdict(stamp, &key.resource, &head) {
+            match shared.verdict(stamp, &key, &head) {
                 Verdict::Usable => Some(head),
                 Verdict::Expired => Some(head.expired(judge.now)),
                 Verdict::Ended => None,

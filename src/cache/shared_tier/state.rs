@@ -10,7 +10,7 @@ use crate::{
         },
         store::{budget::Budget, entry::Entry, key::Key},
     },
-    policy::Time,
+    policy::{StoredHead, Time},
     redis::Stamp,
 };
 
@@ -50,13 +50,22 @@ impl SharedState {
         (key, entry): (&Key, Arc<Entry>),
         (now, budget): (Time, &Arc<Budget>),
     ) -> Option<Arc<Entry>> {
-        match self.ends.verdict(stamp, &key.resource, entry.head()) {
+        match self.verdict(stamp, key, entry.head()) {
             Verdict::Usable => Some(entry),
             Verdict::Expired => {
                 let head = entry.head().expired(now);
                 Some(Arc::new(entry.with_head(head, budget)))
             }
             Verdict::Ended => None,
+        }
+    }
+
+    /// What the ends mean for a response that was fetched for `key` when everything until `stamp` was known. It has ended if
+    /// this instance does not know of the ends at others any more.
+    pub(super) fn verdict(&self, stamp: Stamp, key: &Key, head: &StoredHead) -> Verdict {
+        match self.tier.has_lease() {
+            true => self.ends.verdict(stamp, &key.resource, head),
+            false => Verdict::Ended,
         }
     }
 }

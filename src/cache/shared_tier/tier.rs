@@ -82,6 +82,11 @@ impl SharedTier {
         boot_time_ms() < self.valid_until()
     }
 
+    /// True if this instance knows what the others have ended, so that it can judge what the tier has.
+    pub(super) fn has_lease(&self) -> bool {
+        self.redis.has_lease()
+    }
+
     /// Until when memory and disk may be used, in milliseconds of the time since the system was started.
     pub(super) fn valid_until(&self) -> u64 {
         self.redis.valid_until()

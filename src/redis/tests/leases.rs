@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Instance, RedisServer, next, settings, timing, until};
+use super::{Instance, RedisServer, address, next, settings, timing, until};
 use crate::redis::{
-    OwnTiers, Redis, RedisMessageKind, RedisSettings, boot_time_ms, settings::RedisTiming,
+    OwnTiers, Redis, RedisMessageKind, RedisSettings, RedisUnavailable, boot_time_ms,
+    settings::RedisTiming,
 };
 
 const LEASE: Duration = Duration::from_millis(500);
@@ -73,6 +74,37 @@ async fn an_instance_that_hears_events_and_does_not_apply_them_loses_its_lease()
     redis.confirm(&event.unwrap());
     redis.confirm(&ended);
     until(|| redis.valid_until() > boot_time_ms()).await;
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
+async fn an_instance_whose_lease_has_ended_does_not_use_redis_before_it_has_applied_the_events() {
+    let server = RedisServer::start();
+    let one = Instance::ready(&server, "1").await;
+    one.put(one.record("/a", b"body")).await;
+    let (redis, mut events) = Redis::open_with(short(&server, "2"), timing()).unwrap();
+    let mut is_published = false;
+    let event = loop {
+        tokio::select! {
+            message = next(&mut events) => match message.kind {
+                RedisMessageKind::Event { .. } => break message,
+                // The machine is busy, if the lease has ended.
+                RedisMessageKind::Begins { .. } | RedisMessageKind::LeaseEnded => redis.confirm(&message),
+            },
+            () = until(|| redis.is_usable()), if !is_published => {
+                one.publish("event").await;
+                is_published = true;
+            }
+        }
+    };
+    until(|| !redis.has_lease()).await;
+    let answer = redis.get(vec![address("/a")]).await;
+    assert_eq!(answer.err(), Some(RedisUnavailable::Away));
+    assert!(!redis.is_usable() && redis.stats().bypassed.unwrap().contains("lease"));
+    let follower = Instance::follow(redis, events);
+    follower.redis.confirm(&event);
+    follower.is_ready().await;
+    assert_eq!(follower.get("/a").await.len(), 1);
 }
 
 #[tokio::test]

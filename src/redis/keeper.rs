@@ -195,7 +195,8 @@ impl Keeper {
     pub(super) fn look_at_lease(&mut self) {
         if self.lease.ends(boot_time_ms()) {
             log::warn!(
-                "nothing was heard of Redis for the length of the lease: what is stored here is dropped, and this instance works alone"
+                "nothing was heard from Redis for --redis-lease: the cache of this instance is cleared, and is its own until \
+                 Redis is back"
             );
             self.reading.lease_ends();
         }

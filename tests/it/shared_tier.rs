@@ -207,6 +207,10 @@ fn a_proxy_that_hears_nothing_from_redis_empties_its_cache_and_works_alone() {
     other.proxy.log_line(&["WARN", "--redis-lease"]);
     other.proxy.get("/a").expect(200, "HIT", &alone);
     redis.go_on();
+    other.wait_until_used();
+    let log = other.proxy.log();
+    let said = log.lines().filter(|line| line.contains("lease"));
+    assert_eq!(said.count(), 1, "{log}");
 }
 
 #[test]

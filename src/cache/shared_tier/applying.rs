@@ -74,10 +74,6 @@ impl Cache {
                 }
             }
             RedisMessageKind::LeaseEnded => {
-                log::warn!(
-                    "nothing was heard from Redis for --redis-lease: the cache of this instance was cleared, and is its own \
-                     until Redis is back"
-                );
                 let _ = self.send(EndLease).await?.confirmed().await;
                 Ok(())
             }

@@ -44,7 +44,7 @@ impl<F: Fn()> Drop for AtTheEnd<F> {
 }
 
 /// What a proxy logs before it works alone.
-const LEASE_ENDS: &str = "nothing was heard of Redis";
+const LEASE_ENDS: &str = "nothing was heard from Redis";
 /// How long that may take to be seen here.
 const LOG_PATIENCE: Duration = Duration::from_secs(10);
 

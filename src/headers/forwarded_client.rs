@@ -28,6 +28,9 @@ const MAX_HOPS: usize = 32;
 /// The longest host, with its port: DNS allows names of 253 characters.
 const MAX_HOST_BYTES: usize = 260;
 
+/// The [`ForwardedClient::key_part`] of a client of which only one thing is passed on: that it has come over TLS.
+pub const KEY_PART_OF_TLS: &str = "https://";
+
 /// The client of a request, as trusted proxies describe it. Empty if they say nothing, or nobody is trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ForwardedClient {

@@ -35,7 +35,7 @@ pub use self::{
         HostHeader, ProxyHeaders, SET_BY_US, forwarded_headers, has_own_cookies, is_dropped,
         is_forwarded,
     },
-    forwarded_client::{ClientScheme, ForwardedClient, describes_client},
+    forwarded_client::{ClientScheme, ForwardedClient, KEY_PART_OF_TLS, describes_client},
     hop_by_hop::remove_hop_by_hop,
     ntlm::is_ntlm,
     rewriting::{

@@ -277,7 +277,9 @@ fn the_key_has_scheme_host_and_port_and_not_the_address() {
         ("x-forwarded-port", "444"),
     ];
     assert_eq!(key(&full).as_deref(), Some("https://shop.test 444"));
-    assert_eq!(key(&full[1..2]).as_deref(), Some("https://"));
+    assert_eq!(key(&full[1..2]).as_deref(), Some(KEY_PART_OF_TLS));
+    let over_tls = ForwardedClient::default().over_tls(false);
+    assert_eq!(over_tls.key_part().as_deref(), Some(KEY_PART_OF_TLS));
     assert_eq!(key(&full[2..3]).as_deref(), Some("://shop.test"));
 }
 

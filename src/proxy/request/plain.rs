@@ -14,13 +14,13 @@ use actix_web::http::{
 use crate::{
     cache::{KeyRef, ResourceRef},
     config::{Config, Selection},
-    headers::{self, ClientScheme},
+    headers::{self, ClientScheme, KEY_PART_OF_TLS},
     policy::{
         self, ForwardedCookie, Identity, IdentitySecret, Policy, RequestContent, RequestFields,
         StoredHead,
     },
     proxy::{
-        request::{name_table::NameTable, rewriting},
+        request::{name_table::NameTable, rewriting, told_client::SEPARATOR},
         request_config::RequestConfig,
     },
 };
@@ -230,9 +230,8 @@ fn addressed<'h>(
     }
     let host = match (config.serves_both_schemes(), host) {
         (false, host) => host.map(Cow::Borrowed),
-        // As of the forwarded request.
-        (true, None) => Some(Cow::Borrowed("https://")),
-        (true, Some(host)) => Some(Cow::Owned(format!("{host} https://"))),
+        (true, None) => Some(Cow::Borrowed(KEY_PART_OF_TLS)),
+        (true, Some(host)) => Some(Cow::Owned(format!("{host}{SEPARATOR}{KEY_PART_OF_TLS}"))),
     };
     (scheme, host)
 }

@@ -9,6 +9,9 @@ use crate::{
     headers::{ClientAddress, ForwardedClient},
 };
 
+/// Between the Host and what the origin is told beside it, in the key.
+pub(crate) const SEPARATOR: &str = " ";
+
 /// What trusted proxies say about the client. `headers` are those of the request, which `peer` has sent.
 pub(crate) fn of(config: &Config, headers: &HeaderMap, peer: Option<IpAddr>) -> ForwardedClient {
     let trusted = &config.deployment.trusted_proxies;
@@ -25,7 +28,7 @@ pub(crate) fn key_host<'h>(
     match (host, told) {
         (None, told) => told.map(Cow::Owned),
         (Some(host), None) => Some(host.into()),
-        (Some(host), Some(told)) => Some([host, b" ", &told].concat().into()),
+        (Some(host), Some(told)) => Some([host, SEPARATOR.as_bytes(), &told].concat().into()),
     }
 }
 

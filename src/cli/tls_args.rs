@@ -19,7 +19,7 @@ pub struct TlsArgs {
     #[arg(long, help_heading = TLS, hide_short_help = true, value_name = "FILE")]
     pub tls_key: Option<OsString>,
 
-    /// Serve HTTPS; without --tls-cert with a certificate for localhost that the proxy makes [default: false]
+    /// Serve HTTPS; if no certificate is given, with one for localhost that the proxy makes [default: false]
     #[arg(long, help_heading = TLS, hide_short_help = true, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub tls: Option<OsString>,
 

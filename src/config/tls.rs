@@ -141,9 +141,9 @@ impl Config {
         tls.is_some_and(|tls| tls.port.is_none() || tls.redirect_http)
     }
 
-    /// The port of requests, if all clients that are served use TLS; else `None`.
+    /// The port for TLS. `None`: there is none.
     pub fn https_port(&self) -> Option<u16> {
-        let tls = self.tls.as_ref().filter(|_| self.serves_tls_only())?;
+        let tls = self.tls.as_ref()?;
         Some(tls.port.unwrap_or(self.port))
     }
 
@@ -178,8 +178,7 @@ impl SettingSources<'_> {
         }
     }
 
-    /// Whether TLS is switched on or off (`None`: neither), and the certificates that the file lists. A flag or a variable
-    /// goes before the file, list and all.
+    /// Whether TLS is switched on or off (`None`: neither), and the certificates that the file lists.
     fn tls_key(&self) -> Result<(Option<bool>, Vec<CertificateFiles>), ConfigError> {
         let listed = match self.file.values.get(TLS) {
             Some((_, Written::Tables(_))) => self.listed_certificates()?,
@@ -190,7 +189,7 @@ impl SettingSources<'_> {
             return Ok((None, listed));
         };
         match switch(&given) {
-            Ok(is_on) => Ok((Some(is_on), Vec::new())),
+            Ok(is_on) => Ok((Some(is_on), listed)),
             Err(error) => Err(ConfigError::value(place, error)),
         }
     }

@@ -26,10 +26,11 @@ fn the_settings_of_tls_are_read_from_flags_and_file() {
     assert_eq!(all, [files("a.pem", "a.key"), files("b.pem", "b.key")]);
     assert_eq!((listed.port, listed.redirect_http), (Some(8443), true));
 
-    // A flag goes before the list: TLS is off, or with a local certificate.
+    // The switch does not replace the list.
     assert_eq!(tls(&[("tls", "false")], list), None);
-    let local = tls(&[("tls", "true")], list).unwrap();
-    assert_eq!(local.certificates().count(), 0);
+    let switched_on = tls(&[("tls", "true")], list).unwrap();
+    let all: Vec<_> = switched_on.certificates().cloned().collect();
+    assert_eq!(all, [files("b.pem", "b.key")]);
     let local = tls(&[], "tls = true").unwrap();
     assert_eq!((local.certificates().count(), local.port), (0, None));
 }

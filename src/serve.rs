@@ -76,8 +76,8 @@ impl Startup {
         // Before anything takes time: who finds the port finds the socket too, and a command waits until it is answered.
         let address = SocketAddr::new(self.config.bind.first(), self.config.port);
         let control = ControlSocket::open(address, self.config.origins.first().to_string());
-        let https_port = self.config.https_port();
-        let control = control.map(|socket| socket.with_https_port(https_port));
+        let (https_port, is_required) = (self.config.https_port(), self.config.serves_tls_only());
+        let control = control.map(|socket| socket.with_https(https_port, is_required));
         start_queues();
         logging::log_panics();
         let runtime = tokio::runtime::Builder::new_current_thread()

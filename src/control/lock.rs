@@ -484,6 +484,7 @@ mod tests {
             port: 8000,
             bind: "::1".parse().unwrap(),
             https_port: None,
+            requires_https: false,
             origin: "https://dummyjson.com".to_owned(),
             version: "0.1.0".to_owned(),
             started: "2026-11-23T03:30:00+00:00".to_owned(),

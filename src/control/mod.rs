@@ -55,9 +55,12 @@ pub struct Instance {
     pub port: u16,
     /// The address it listens on; with `localhost`, the one of IPv4.
     pub bind: IpAddr,
-    /// The port for requests, if they must come over HTTPS; `None` if `port` takes them without TLS.
+    /// The port for HTTPS, which may be `port`. `None`: there is none.
     #[serde(default)]
     pub https_port: Option<u16>,
+    /// Requests without TLS are not served.
+    #[serde(default)]
+    pub requires_https: bool,
     /// The URL it forwards to.
     pub origin: String,
     /// The version of the program.

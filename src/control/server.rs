@@ -65,6 +65,7 @@ impl ControlSocket {
             port: address.port(),
             bind: address.ip(),
             https_port: None,
+            requires_https: false,
             origin,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: chrono::Local::now().to_rfc3339(),
@@ -78,10 +79,11 @@ impl ControlSocket {
         })
     }
 
-    /// Tells commands that requests must come over HTTPS, to this port; `None` if they need not.
+    /// Tells commands which port is for HTTPS (`None`: none), and whether requests without it are not served.
     #[must_use]
-    pub fn with_https_port(mut self, port: Option<u16>) -> Self {
+    pub fn with_https(mut self, port: Option<u16>, is_required: bool) -> Self {
         self.instance.https_port = port;
+        self.instance.requires_https = is_required;
         self
     }
 

@@ -264,6 +264,7 @@ fn a_running_instance_that_refuses_is_reported_as_failed() {
         port: 8000,
         bind: "127.0.0.1".parse().unwrap(),
         https_port: None,
+        requires_https: false,
         origin: "https://dummyjson.com".to_owned(),
         version: "0.1.0".to_owned(),
         started: "2026-11-23T03:30:00+00:00".to_owned(),

@@ -5,6 +5,7 @@ use std::{io::Write as _, net::TcpStream, sync::Arc};
 use rcgen::KeyPair;
 use rustix::process::Signal;
 use rustls::{ClientConfig, RootCertStore};
+use serde_json::{Value, json};
 
 use crate::{
     client::{Client, Ending},
@@ -53,6 +54,14 @@ impl TlsHome {
         let port = free_port();
         let flags = ["--tls-port", &port.to_string()];
         (self.start(origin, &[&flags, args].concat()), port)
+    }
+
+    /// What `warm --json` says about this list.
+    fn warm(&self, list: &str, proxy: &Instance) -> Value {
+        self.home.write("paths", list);
+        let port = proxy.port.to_string();
+        self.home
+            .run_json(&["warm", "paths", "--json", "--port", &port])
     }
 
     fn connect(&self, port: u16) -> Client {
@@ -398,7 +407,6 @@ fn a_client_that_does_not_trust_the_certificate_is_a_line_in_the_log() {
 #[test]
 fn the_command_warm_uses_https_where_requests_must() {
     let (home, origin) = (TlsHome::new(), telling());
-    home.home.write("paths", "/\n");
     for args in [&[][..], &["--redirect-http"]] {
         let (proxy, port) = match args {
             [] => {
@@ -408,11 +416,32 @@ fn the_command_warm_uses_https_where_requests_must() {
             }
             args => home.start_both(&origin, args),
         };
-        let number = proxy.port.to_string();
-        home.home.run(&["warm", "paths", "--port", &number]);
+        let summary = home.warm("/\n", &proxy);
+        assert_eq!(summary["stored_now"], 1, "{summary}");
         home.connect(port)
             .ask("/", "")
             .answer()
             .expect(200, "HIT", "https ");
+    }
+}
+
+#[test]
+fn the_command_warm_stores_what_clients_get_with_and_without_tls() {
+    let (home, origin) = (TlsHome::new(), telling());
+    let (proxy, port) = home.start_both(&origin, &[]);
+    let list = format!("/\nhttps://localhost:{port}/a\n");
+    for stored in ["stored_now", "already_stored"] {
+        let summary = home.warm(&list, &proxy);
+        assert_eq!(
+            (&summary["paths"], &summary[stored]),
+            (&json!(2), &json!(2))
+        );
+    }
+    assert_eq!(origin.count(), 4);
+    for target in ["/", "/a"] {
+        let mut plain = Client::connect(proxy.port);
+        plain.ask(target, "").answer().expect(200, "HIT", "http ");
+        let mut tls = home.connect(port);
+        tls.ask(target, "").answer().expect(200, "HIT", "https ");
     }
 }

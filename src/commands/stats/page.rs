@@ -509,6 +509,7 @@ mod tests {
             port: 8000,
             bind: std::net::Ipv4Addr::LOCALHOST.into(),
             https_port: None,
+            requires_https: false,
             origin: format!("https://{}.example.com", "long".repeat(20)),
             version: String::new(),
             started: String::new(),

@@ -17,7 +17,8 @@ use futures_util::StreamExt as _;
 
 use super::{
     WarmError,
-    retry_after::{PutOff, RetryWaits, is_hit},
+    outcome::{FetchOutcome, in_words, judge},
+    retry_after::{PutOff, RetryWaits},
 };
 
 const USER_AGENT: &str = concat!("caching-proxy/", env!("CARGO_PKG_VERSION"), " (warm)");
@@ -38,25 +39,13 @@ const REFUSED_FIELDS: &[HeaderName] = &[
     header::UPGRADE,
 ];
 
-/// The outcome of one path.
-#[derive(Debug)]
-pub(super) enum FetchOutcome {
-    /// It was a hit.
-    AlreadyStored { bytes: u64 },
-    /// It came from the origin, and is stored now.
-    StoredNow { bytes: u64 },
-    /// It came from the origin and is not stored, for the reason with this short name.
-    NotStored { bytes: u64, reason: String },
-    /// There is no complete response, or its status is 400 or higher.
-    Failed { status: Option<u16>, error: String },
-    /// The proxy no longer accepts connections.
-    Gone(String),
-}
-
 /// Sends requests to the proxy; clones share its connections.
 #[derive(Clone)]
 pub(super) struct Fetcher {
     proxy: Origin,
+    /// The same proxy over HTTPS, if it serves both: the origin may make another response for such requests, so they are
+    /// stored apart. Else `None`.
+    over_https: Option<Origin>,
     fields: Rc<HeaderMap>,
     limit: Duration,
     waits: Rc<RetryWaits>,
@@ -80,21 +69,27 @@ impl Fetcher {
             std::net::IpAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
             std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         };
-        let url = match instance.https_port {
-            None => format!("http://{}", SocketAddr::new(host, instance.port)),
-            Some(port) => format!("https://{}", SocketAddr::new(host, port)),
+        let proxy = |scheme: &str, port: u16| -> Result<Origin, WarmError> {
+            let url = format!("{scheme}://{}", SocketAddr::new(host, port));
+            let url = OriginUrl::parse(&url).map_err(WarmError::Site)?;
+            let mut destination = Destination::direct(url);
+            if destination.url.is_tls() {
+                // The control socket has said where the proxy is. Its certificate need not name this address.
+                let tls = insecure_tls_config();
+                destination.tls =
+                    Some(tls.map_err(|error| WarmError::Start(io::Error::other(error)))?);
+            }
+            let config = OriginConfig::new(destination, limit, usize::from(concurrency));
+            Ok(Origin::new(config))
         };
-        let mut destination = Destination::direct(OriginUrl::parse(&url).map_err(WarmError::Site)?);
-        if instance.https_port.is_some() {
-            // The control socket has said where the proxy is. Its certificate need not name this address.
-            let tls =
-                insecure_tls_config().map_err(|error| WarmError::Start(io::Error::other(error)))?;
-            destination.tls = Some(tls);
-        }
-        let config = OriginConfig::new(destination, limit, usize::from(concurrency));
-        let proxy = Origin::new(config);
+        let (proxy, over_https) = match instance.https_port {
+            None => (proxy("http", instance.port)?, None),
+            Some(port) if instance.requires_https => (proxy("https", port)?, None),
+            Some(port) => (proxy("http", instance.port)?, Some(proxy("https", port)?)),
+        };
         Ok(Self {
             proxy,
+            over_https,
             fields: Rc::new(fields),
             limit,
             waits: Rc::new(RetryWaits::new()),
@@ -106,9 +101,18 @@ impl Fetcher {
         self.waits.waited()
     }
 
-    /// Fetches a target completely, and drops the body.
+    /// Fetches a target completely, with and without TLS if the proxy serves both, and drops the body.
     pub(super) async fn warm(&self, target: &str) -> FetchOutcome {
-        let fetched = self.patiently(async || self.try_warm(target).await).await;
+        let outcome = self.warm_over(&self.proxy, target).await;
+        match &self.over_https {
+            Some(proxy) if outcome.is_stored() => outcome.and(self.warm_over(proxy, target).await),
+            _ => outcome,
+        }
+    }
+
+    async fn warm_over(&self, proxy: &Origin, target: &str) -> FetchOutcome {
+        let attempt = async || self.try_warm(proxy, target).await;
+        let fetched = self.patiently(attempt).await;
         fetched.unwrap_or_else(|failed| failed)
     }
 
@@ -137,9 +141,9 @@ impl Fetcher {
         }
     }
 
-    async fn try_warm(&self, target: &str) -> Tried<FetchOutcome> {
+    async fn try_warm(&self, proxy: &Origin, target: &str) -> Tried<FetchOutcome> {
         let whole = async {
-            let response = self.ask(target, HeaderMap::clone(&self.fields)).await?;
+            let response = ask(proxy, target, HeaderMap::clone(&self.fields)).await?;
             let OriginResponse {
                 status,
                 headers,
@@ -196,7 +200,7 @@ impl Fetcher {
         let mut fields = HeaderMap::clone(&self.fields);
         fields.remove(header::ACCEPT_ENCODING);
         let whole = async {
-            let mut response = match self.ask(target, fields).await {
+            let mut response = match ask(&self.proxy, target, fields).await {
                 Ok(response) => response,
                 Err(error) if is_gone(&error) => {
                     return Err(Tried::Done(FetchOutcome::Gone(error.plain_reason())));
@@ -231,18 +235,6 @@ impl Fetcher {
         }
     }
 
-    async fn ask(&self, target: &str, headers: HeaderMap) -> Result<OriginResponse, OriginError> {
-        let request = OriginRequest {
-            method: Method::GET,
-            target: target.to_owned(),
-            headers: headers.into(),
-            body: RequestBody::Empty,
-            expectation: Expectation::Nothing,
-            interim: None,
-        };
-        self.proxy.forward(request).await
-    }
-
     /// The errors speak of the origin; for this client that is the proxy.
     fn failed(&self, error: &OriginError) -> FetchOutcome {
         let error = match error.kind() {
@@ -270,51 +262,24 @@ impl Fetcher {
     }
 }
 
+async fn ask(
+    proxy: &Origin,
+    target: &str,
+    headers: HeaderMap,
+) -> Result<OriginResponse, OriginError> {
+    let request = OriginRequest {
+        method: Method::GET,
+        target: target.to_owned(),
+        headers: headers.into(),
+        body: RequestBody::Empty,
+        expectation: Expectation::Nothing,
+        interim: None,
+    };
+    proxy.forward(request).await
+}
+
 fn is_gone(error: &OriginError) -> bool {
     error.kind() == OriginErrorKind::Unreachable
-}
-
-/// The outcome of a complete response. Every status from 400 on is a failure, even if the response is cached: a listed page
-/// is expected to exist.
-fn judge(status: StatusCode, headers: &HeaderMap, bytes: u64) -> FetchOutcome {
-    if status.as_u16() >= 400 {
-        return FetchOutcome::Failed {
-            status: Some(status.as_u16()),
-            error: in_words(status),
-        };
-    }
-    if is_hit(headers) {
-        return FetchOutcome::AlreadyStored { bytes };
-    }
-    // The proxy's own member is the last.
-    let line = headers.get_all("cache-status").last();
-    let Some(line) = line.and_then(|line| line.to_str().ok()) else {
-        let reason = "unknown".to_owned();
-        return FetchOutcome::NotStored { bytes, reason };
-    };
-    let mut words = line.split(';').map(str::trim);
-    // A request that shared another's fetch is served only what that fetch stores.
-    if words
-        .clone()
-        .any(|word| matches!(word, "stored" | "collapsed"))
-    {
-        return FetchOutcome::StoredNow { bytes };
-    }
-    match words.find_map(|word| word.strip_prefix("detail=")) {
-        // Its head was sent before its body had arrived. These say why it was forwarded.
-        None | Some("own-partition" | "related-change") => FetchOutcome::StoredNow { bytes },
-        Some(reason) => FetchOutcome::NotStored {
-            bytes,
-            reason: reason.to_owned(),
-        },
-    }
-}
-
-fn in_words(status: StatusCode) -> String {
-    let reason = status.canonical_reason().unwrap_or_default();
-    format!("{} {reason}", status.as_u16())
-        .trim_end()
-        .to_owned()
 }
 
 /// The headers of every request.
@@ -344,52 +309,6 @@ pub(super) fn fields(given: &[String]) -> Result<HeaderMap, WarmError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn judged(status: u16, fields: &[(&'static str, &'static str)]) -> FetchOutcome {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(
-                HeaderName::from_static(name),
-                HeaderValue::from_static(value),
-            );
-        }
-        judge(StatusCode::from_u16(status).unwrap(), &headers, 7)
-    }
-
-    #[test]
-    fn the_cache_status_of_the_proxy_is_used_and_not_that_of_other_caches() {
-        let behind = ("cache-status", "other; hit; stored");
-        let miss = ("x-cache", "MISS");
-        let stored = (
-            "cache-status",
-            "caching-proxy; fwd=uri-miss; fwd-status=200; stored",
-        );
-        let not = (
-            "cache-status",
-            "caching-proxy; fwd=uri-miss; detail=no-store",
-        );
-        assert!(matches!(
-            judged(200, &[behind, ("x-cache", "HIT")]),
-            FetchOutcome::AlreadyStored { bytes: 7 }
-        ));
-        assert!(matches!(
-            judged(301, &[behind, miss, stored]),
-            FetchOutcome::StoredNow { bytes: 7 }
-        ));
-        assert!(
-            matches!(judged(200, &[behind, miss, not]), FetchOutcome::NotStored { reason, .. } if reason == "no-store")
-        );
-        assert!(
-            matches!(judged(200, &[miss]), FetchOutcome::NotStored { reason, .. } if reason == "unknown")
-        );
-        assert!(matches!(
-            judged(404, &[("x-cache", "HIT")]),
-            FetchOutcome::Failed {
-                status: Some(404),
-                ..
-            }
-        ));
-    }
 
     #[test]
     fn headers_that_request_less_than_the_whole_are_refused() {

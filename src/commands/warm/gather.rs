@@ -4,8 +4,9 @@ use std::collections::{HashSet, VecDeque};
 
 use super::{
     Gone, WarmError,
-    fetch::{FetchOutcome, Fetcher},
+    fetch::Fetcher,
     list::Targets,
+    outcome::FetchOutcome,
     progress::ProgressLine,
     sitemap::{self, MAX_SITEMAP_BYTES, Sitemap},
     summary::WarmSummary,

@@ -3,6 +3,7 @@
 mod fetch;
 mod gather;
 mod list;
+mod outcome;
 mod progress;
 mod resume;
 mod retry_after;
@@ -22,8 +23,9 @@ use caching_proxy::{cli::WarmArgs, control, observe::Report, origin::UrlError};
 use futures_util::{StreamExt as _, stream};
 
 use self::{
-    fetch::{FetchOutcome, Fetcher},
+    fetch::Fetcher,
     list::Targets,
+    outcome::FetchOutcome,
     progress::ProgressLine,
     resume::Notes,
     summary::{WarmSummary, counted},

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 use bytesize::ByteSize;
 use serde::Serialize;
 
-use super::fetch::FetchOutcome;
+use super::outcome::FetchOutcome;
 
 /// The most failures that are named.
 const MAX_NAMED: usize = 10;

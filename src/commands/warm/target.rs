@@ -19,7 +19,8 @@ pub(super) const MAX_TARGET_BYTES: usize = 16 * 1024;
 pub(super) struct KnownHosts {
     origin: OriginUrl,
     sites: Vec<OriginUrl>,
-    proxy: (IpAddr, u16),
+    bind: IpAddr,
+    ports: Vec<u16>,
 }
 
 /// Why a text is no target.
@@ -56,7 +57,12 @@ impl KnownHosts {
         Ok(Self {
             origin: OriginUrl::parse(&instance.origin)?,
             sites: sites.iter().map(site).collect::<Result<_, _>>()?,
-            proxy: (instance.bind, instance.port),
+            bind: instance.bind,
+            ports: instance
+                .https_port
+                .into_iter()
+                .chain([instance.port])
+                .collect(),
         })
     }
 
@@ -98,10 +104,9 @@ impl KnownHosts {
     }
 
     fn is_proxy(&self, url: &OriginUrl) -> bool {
-        let (bind, port) = self.proxy;
-        let host = url.host();
+        let (host, bind) = (url.host(), self.bind);
         let here = is_loopback(host) && (bind.is_loopback() || bind.is_unspecified());
-        url.port() == port && (here || host.parse() == Ok(bind))
+        self.ports.contains(&url.port()) && (here || host.parse() == Ok(bind))
     }
 }
 
@@ -153,7 +158,8 @@ mod tests {
             pid: 1,
             port: 8000,
             bind: IpAddr::from([127, 0, 0, 1]),
-            https_port: None,
+            https_port: Some(8443),
+            requires_https: false,
             origin: origin.to_owned(),
             version: String::new(),
             started: String::new(),
@@ -179,6 +185,7 @@ mod tests {
             ("http://localhost:8000/v2/a", "/v2/a"),
             ("http://127.0.0.1:8000", "/"),
             ("http://127.0.0.1:8000?q", "/?q"),
+            ("https://localhost:8443/a", "/a"),
             ("https://www.shop.test/v2/a", "/a"),
             ("http://old.test:81/v2/a", "/a"),
         ] {

@@ -66,6 +66,12 @@ fn fetch_and_write(node: &Node, target: &str, fields: &str) -> Answer {
     fetched
 }
 
+/// Whether a response was loaded from Redis for its request.
+fn is_from_redis(answer: &Answer) -> bool {
+    let status = answer.field("cache-status").unwrap_or_default();
+    status.ends_with("; detail=shared-hit")
+}
+
 /// Fetches targets at one proxy until the other finds one of them in Redis: on a busy machine that may be late. Returns the
 /// target, which begins with `path`, and the response of the other.
 fn found_in_redis(one: &Node, other: &Node, (path, fields): (&str, &str)) -> (String, Answer) {
@@ -76,8 +82,7 @@ fn found_in_redis(one: &Node, other: &Node, (path, fields): (&str, &str)) -> (St
         let target = format!("{path}/{number}");
         let fetched = fetch_and_write(one, &target, fields);
         let answer = other.proxy.get_with(&target, fields);
-        let status = answer.field("cache-status").unwrap_or_default();
-        let is_found = status.ends_with("; detail=shared-hit");
+        let is_found = is_from_redis(&answer);
         if is_found {
             assert_eq!(answer.text(), fetched.text());
             found = Some((target, answer));

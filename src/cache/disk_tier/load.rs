@@ -33,7 +33,9 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// What came of loading a response.
 #[derive(Debug)]
 pub enum Loaded {
-    /// What memory has for the key has changed: look up again.
+    /// The response is in memory: look up again.
+    InMemory,
+    /// It is not in memory, but what memory has for the key has changed: look up again.
     LookAgain,
     /// The response cannot be loaded: fetch from the origin.
     Not(Box<FetchTicket>),
@@ -103,7 +105,8 @@ impl Cache {
             .await
         {
             Ok(PutOutcome::NoRoom) | Err(_) => Loaded::Not(ticket.into()),
-            Ok(_) => Loaded::LookAgain,
+            Ok(PutOutcome::Stored | PutOutcome::StoredStale) => Loaded::InMemory,
+            Ok(PutOutcome::Void | PutOutcome::Outdated) => Loaded::LookAgain,
         }
     }
 }

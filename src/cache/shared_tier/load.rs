@@ -86,7 +86,8 @@ impl Cache {
             .await
         {
             Ok(PutOutcome::NoRoom) | Err(_) => Loaded::Not(ticket.into()),
-            Ok(_) => Loaded::LookAgain,
+            Ok(PutOutcome::Stored | PutOutcome::StoredStale) => Loaded::InMemory,
+            Ok(PutOutcome::Void | PutOutcome::Outdated) => Loaded::LookAgain,
         }
     }
 

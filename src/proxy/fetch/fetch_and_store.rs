@@ -151,7 +151,7 @@ pub(crate) fn revalidate_in_background(
                 let ticket = match shared.is_to_be_asked(&plan, &ticket) {
                     false => ticket,
                     true => match shared.ask(ticket, &plan, now, Duration::ZERO).await {
-                        SharedAnswer::LookAgain => return,
+                        SharedAnswer::InMemory | SharedAnswer::LookAgain => return,
                         SharedAnswer::Fetch(ticket) => *ticket,
                         // That one validates. A later request finds what it brings.
                         SharedAnswer::OfAnother(ticket) => return ticket.unused(),

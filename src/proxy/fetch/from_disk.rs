@@ -147,7 +147,7 @@ pub(crate) async fn load_alone(
     let plan = FetchPlan::fetch(ForwardReason::Miss.into(), Coalescing::Never);
     match claim(worker, forwarded, seen, &plan, now).await {
         Some(Claimed::Lead(ticket)) => match load(worker, ticket, now, choose).await {
-            Loaded::LookAgain => true,
+            Loaded::InMemory | Loaded::LookAgain => true,
             Loaded::Not(ticket) => {
                 ticket.unused();
                 false

@@ -24,6 +24,8 @@ pub(crate) struct SharedLookup<'a> {
 /// What is to be done for what is to be fetched.
 pub(crate) enum SharedAnswer {
     /// Look up again: a response was loaded.
+    InMemory,
+    /// Look up again: what memory has has changed.
     LookAgain,
     /// Fetch from the origin.
     Fetch(Box<FetchTicket>),
@@ -67,10 +69,11 @@ impl<'a> SharedLookup<'a> {
         self.is_over = true;
         let wait = self.forwarded.config.coalesce_wait;
         match self.ask(ticket, plan, now, wait).await {
-            SharedAnswer::LookAgain => {
+            SharedAnswer::InMemory => {
                 self.has_loaded = true;
-                Loaded::LookAgain
+                Loaded::InMemory
             }
+            SharedAnswer::LookAgain => Loaded::LookAgain,
             SharedAnswer::Fetch(ticket) | SharedAnswer::OfAnother(ticket) => Loaded::Not(ticket),
         }
     }
@@ -92,6 +95,7 @@ impl<'a> SharedLookup<'a> {
                 return SharedAnswer::Fetch(ticket.into());
             };
             ticket = match self.load_one_of(found, ticket, plan, now).await {
+                Loaded::InMemory => return SharedAnswer::InMemory,
                 Loaded::LookAgain => return SharedAnswer::LookAgain,
                 Loaded::Not(ticket) => *ticket,
             };

@@ -12,7 +12,7 @@ const DELAY: u64 = 30;
 
 #[test]
 #[ignore = "needs redis-server: cargo test -- --include-ignored"]
-fn a_proxy_that_goes_on_after_its_lease_serves_nothing_from_redis_that_was_cleared_meanwhile() {
+fn a_proxy_that_goes_on_after_its_lease_serves_nothing_that_was_cleared_meanwhile() {
     let origin = counting();
     let redis = RedisServer::start();
     let relay = Relay::to(redis.socket());
@@ -20,7 +20,7 @@ fn a_proxy_that_goes_on_after_its_lease_serves_nothing_from_redis_that_was_clear
     let one = Node::start(&origin, &redis, args);
     let other = Node::start_at(&origin, &relay.url(), args);
     let mut targets = Vec::new();
-    until("the responses are in Redis", || {
+    until("responses are in Redis", || {
         for _ in 0..RESPONSES / 4 {
             let target = format!("/{}", targets.len());
             let text = one.proxy.get(&target).text();
@@ -28,6 +28,8 @@ fn a_proxy_that_goes_on_after_its_lease_serves_nothing_from_redis_that_was_clear
         }
         one.shared_stats()["written"].as_u64() >= Some(RESPONSES)
     });
+    let in_memory = ("/first".to_owned(), other.proxy.get("/first").text());
+    targets.push(in_memory);
     // The connections are accepted before, so that all requests are there when the proxy goes on.
     let connected = || {
         let mut client = Client::connect(other.proxy.port);

@@ -118,19 +118,19 @@ impl Truth {
         self.floors().at[proxy] = [0; RESOURCES];
     }
 
-    /// Checks a response to a request that came when `floor` was in force. `is_alone` says whether the proxy may have worked
-    /// alone.
+    /// Checks a response to a request that came when `floor` was in force. `is_excused` says whether it may be older than what has
+    /// ended everywhere.
     pub(super) fn check(
         &self,
         number: usize,
         floor: Floor,
         text: &str,
-        is_alone: impl Fn() -> bool,
+        is_excused: impl Fn() -> bool,
     ) {
         let version = text.split(' ').next().and_then(|word| word.parse().ok());
         let version = version.filter(|version| text == body(number, *version));
         let is_right = version.is_some_and(|version| {
-            version >= floor.own && (version >= floor.everywhere || is_alone())
+            version >= floor.own && (version >= floor.everywhere || is_excused())
         });
         if !is_right {
             let begin: String = text.chars().take(20).collect();

@@ -29,6 +29,8 @@ pub(super) struct Certificate {
     /// its server name (RFC 6066, 3).
     pub(super) host_names: Vec<String>,
     pub(super) validity: Validity,
+    /// Its file, or who has made it.
+    pub(super) source: String,
     /// What messages call it.
     pub(super) title: String,
 }
@@ -89,13 +91,15 @@ impl Certificate {
         let validity = Validity::of(&parsed).map_err(invalid)?;
         let host_names = parsed.valid_dns_names();
         let host_names: Vec<String> = host_names.map(str::to_ascii_lowercase).collect();
+        let source = file.display().to_string();
         let title = match host_names.first() {
-            Some(name) => format!("{name} ({})", file.display()),
-            None => file.display().to_string(),
+            Some(name) => format!("{name} ({source})"),
+            None => source.clone(),
         };
         Ok(Self {
             host_names,
             validity,
+            source,
             title,
             key: Arc::new(CertifiedKey::new(chain, key)),
         })

@@ -21,6 +21,8 @@ const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 pub struct CertificateExpiry {
     /// The first host name that the certificate is for, or its file if it is for none.
     pub name: String,
+    /// Its file, or who has made it.
+    pub source: String,
     /// That name and the file, for messages.
     pub title: String,
     /// The last moment at which it is valid.
@@ -31,6 +33,7 @@ impl CertificateExpiry {
     fn of(certificate: &Certificate) -> Self {
         Self {
             name: certificate.name().to_owned(),
+            source: certificate.source.clone(),
             title: certificate.title.clone(),
             not_after: certificate.validity.not_after,
         }

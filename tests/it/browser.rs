@@ -1,11 +1,27 @@
 //! The dashboard's page in a real browser. Ignored unless asked for:
 //! `cargo test -- --include-ignored` runs these tests, and they fail where Chromium or its driver is missing.
 
+use chrono::{Datelike as _, NaiveDate};
+use rustls::{ALL_VERSIONS, pki_types::CertificateDer};
 use serde_json::json;
 
 use crate::{
-    chromium::Browser, dashboard::DashboardProxy, harness::until, instance::Home, origin::Origin,
+    certificates::client, chromium::Browser, client::Client, dashboard::DashboardProxy,
+    harness::until, instance::Home, origin::Origin, ports::free_port,
 };
+
+/// Writes `name.pem`, for `name.test` and localhost, valid until the beginning of this day, and `name.key`.
+fn write_certificate(home: &Home, name: &str, end: NaiveDate) -> CertificateDer<'static> {
+    let names = vec![format!("{name}.test"), "localhost".to_owned()];
+    let mut params = rcgen::CertificateParams::new(names).unwrap();
+    let (month, day) = (end.month().try_into(), end.day().try_into());
+    params.not_after = rcgen::date_time_ymd(end.year(), month.unwrap(), day.unwrap());
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    home.write(&format!("{name}.pem"), &certificate.pem());
+    home.write(&format!("{name}.key"), &key.serialize_pem());
+    certificate.der().clone()
+}
 
 /// A browser that shows the page of a proxy in front of a counting origin.
 fn live_page(home: &Home) -> (Browser, Origin, DashboardProxy) {
@@ -90,6 +106,49 @@ fn a_plot_has_a_gap_where_nothing_was_measured() {
         ))
     };
     assert_eq!((drawn("path.line"), drawn("circle")), (json!(2), json!(2)));
+}
+
+#[test]
+#[ignore = "needs chromium and chromedriver: cargo test -- --include-ignored"]
+fn the_page_shows_what_clients_speak_and_which_certificates_they_get() {
+    let home = Home::new();
+    let browser = Browser::open(&home);
+    let origin = Origin::counting("");
+    let in_days = |days| chrono::Utc::now() + chrono::Duration::days(days);
+    let (soon, late) = (in_days(10), in_days(400));
+    let trusted = write_certificate(&home, "late", late.date_naive());
+    write_certificate(&home, "soon", soon.date_naive());
+    home.write(
+        "config/proxy.toml",
+        "tls = [{ cert = \"late.pem\", key = \"late.key\" }, { cert = \"soon.pem\", key = \"soon.key\" }]\n",
+    );
+    let port = free_port();
+    let tls_port = ["--tls-port", &port.to_string()];
+    let watched = DashboardProxy::start_with(&home, &origin, &tls_port);
+    browser.go(&watched.link);
+    browser.shows("#live-text", "Live");
+    assert_eq!(
+        browser.eval("document.getElementById('protocols').hidden"),
+        true
+    );
+
+    watched.proxy.get("/");
+    let mut client = Client::connect_tls(port, client(trusted, ALL_VERSIONS)).unwrap();
+    for _ in 0..2 {
+        assert_eq!(client.ask("/", "").answer().status(), 200);
+    }
+    browser.shows("#protocols", "HTTP/1.1 without TLS1HTTP/1.1 over TLS2");
+    let connections = "Connections: 1 without TLS, 1 with TLS";
+    browser.shows("#clients-note", connections);
+    let row = |name: &str, days: u32, end: &str| {
+        format!("{name}.test{days} days{name}.pem · valid until {end}")
+    };
+    let day = |time: chrono::DateTime<chrono::Utc>| time.format("%Y-%m-%d").to_string();
+    let rows = row("late", 399, &day(late)) + &row("soon", 9, &day(soon));
+    browser.shows("#certificates", &rows);
+    let marked = "document.querySelectorAll('#certificates [data-state=bad]').length";
+    assert_eq!(browser.eval(marked), 1);
+    assert_eq!(browser.complaints(), [""; 0]);
 }
 
 #[test]

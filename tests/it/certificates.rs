@@ -17,6 +17,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
     version::TLS12,
 };
+use serde_json::json;
 
 use crate::{
     instance::{Home, Instance},
@@ -355,7 +356,10 @@ fn the_days_left_are_in_statistics_and_metrics() {
     let _proxy = home.start(&origin.url(), &args);
     let stats = home.run_json(&["stats", "--json"]);
     let certificate = &stats["certificates"][0];
-    assert_eq!(certificate["name"], "a.test");
+    assert_eq!(
+        (&certificate["name"], &certificate["source"]),
+        (&json!("a.test"), &json!("a.pem"))
+    );
     assert!(certificate["seconds_left"].as_u64().unwrap() > 1_000_000_000);
     let text = home.run_ok(&["stats"]);
     assert!(

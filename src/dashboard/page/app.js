@@ -5,6 +5,8 @@
 const MAX_REQUESTS = 200;
 const MAX_POINTS = 300;
 const WINDOW = 10;
+// A certificate with fewer days left is marked.
+const EXPIRES_SOON = 14;
 // The name of the token in the storage of the tab, which belongs to this host and port.
 const TOKEN = "token";
 const byId = (id) => document.getElementById(id);
@@ -178,6 +180,7 @@ function showNow(now) {
     const state = shared.bypassed ? `; not in use: ${shared.bypassed}` : "";
     show("shared-note", `Shared by ${counted(shared.instances.length, "instance", "instances")}: ${grouped(shared.found)} of ${counted(shared.lookups, "lookup", "lookups")} found${state}`);
   }
+  showClients(report);
   showReasons(report);
   byId("not-shown").hidden = now.not_shown === 0;
   show("not-shown", `${counted(now.not_shown, "request", "requests")} came too fast to list; the totals include them.`);
@@ -229,6 +232,52 @@ function showOrigins(origins) {
     const latency = one.p50_millis === null ? "" : ` · median ${millis(one.p50_millis)} · p99 ${millis(one.p99_millis)}`;
     row.append(name, element("span", "count", grouped(one.answers)));
     row.append(element("span", "hint", `${one.state[1]}${latency} · ${counted(one.failures, "failure", "failures")}`));
+    return row;
+  }));
+}
+
+// A protocol of the report, such as `h2 tls`.
+function protocol(name) {
+  const [version, layer] = name.split(" ");
+  return `${{ "http/1.1": "HTTP/1.1", h2: "HTTP/2" }[version] || version} ${layer === "tls" ? "over TLS" : "without TLS"}`;
+}
+
+// What clients speak, and which certificates they get. A certificate that ends soon is marked.
+function showClients({ clients, certificates }) {
+  showRows("protocols", Object.entries(clients.requests).map(([name, count]) => [protocol(name), grouped(count)]));
+  const { tls_connections, plain_connections } = clients;
+  const failed = Object.values(clients.failed_handshakes).reduce((sum, count) => sum + count, 0);
+  const handshakes = failed === 0 ? "" : `; ${counted(failed, "TLS handshake", "TLS handshakes")} failed`;
+  show("clients-note", `Connections: ${grouped(plain_connections)} without TLS, ${grouped(tls_connections)} with TLS${handshakes}`);
+  showRows("certificates", certificates.map(({ name, source, not_after, seconds_left }) => {
+    const days = Math.floor(seconds_left / 86400);
+    const left = seconds_left === 0 ? "expired" : counted(days, "day", "days");
+    const end = new Date(not_after).toISOString().slice(0, 10);
+    return [name, left, `${source} · valid until ${end}`, days < EXPIRES_SOON ? "bad" : "good"];
+  }));
+}
+
+const shownRows = {};
+
+// Rows of a name, a count, a hint and the state of a dot; the last two may be missing.
+function showRows(id, rows) {
+  const list = byId(id);
+  list.hidden = rows.length === 0;
+  const text = JSON.stringify(rows);
+  if (shownRows[id] === text) return;
+  shownRows[id] = text;
+  list.replaceChildren(...rows.map(([name, count, hint, dot]) => {
+    const row = element("li");
+    const title = element("span", dot ? "name" : "");
+    if (dot) {
+      title.dataset.state = dot;
+      const mark = element("span", "dot");
+      mark.setAttribute("aria-hidden", "true");
+      title.append(mark);
+    }
+    title.append(name);
+    row.append(title, element("span", "count", count));
+    if (hint) row.append(element("span", "hint", hint));
     return row;
   }));
 }

@@ -49,6 +49,8 @@ pub enum CacheState {
     /// They may not: stored responses were shared under other identity or policy settings, and the cache is about to be
     /// cleared.
     Repartitioning,
+    /// They may not any more: another process has taken over, and what is stored may be older than what was ended there.
+    HandedOver,
 }
 
 /// Reloads the configuration. Clones share one state.
@@ -205,6 +207,9 @@ impl Reload {
             config: before,
             cache_state,
         } = self.0.in_force.borrow().clone();
+        if cache_state == CacheState::HandedOver {
+            return Err(ReloadError::Interrupted);
+        }
         let changes: Changes = before.changes(&read);
         // First, so that a certificate that cannot be used leaves all as it was.
         let certificates = self.read_certificates(&read)?;

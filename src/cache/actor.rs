@@ -37,6 +37,7 @@ use crate::cache::{
         key::{Key, Resource},
         memory::Store,
     },
+    successor::Successor,
 };
 
 /// After so many messages, other tasks of the thread run, even if there are more.
@@ -69,6 +70,8 @@ pub struct CacheActor {
     pub(super) endings: Endings,
     /// The tier that several instances share. `None` if there is none.
     pub(super) shared: Option<SharedState>,
+    /// The process that has taken over. `None` before that.
+    pub(super) successor: Option<Successor>,
     /// True if an actor before this one has failed. What it was told to end is not known.
     is_restart: bool,
     /// The actor, as its tickets address it; `None` before the first ticket. The actor lives as long as its thread.
@@ -100,6 +103,7 @@ impl CacheActor {
             disk,
             endings: Endings::default(),
             shared,
+            successor: None,
             is_restart,
             recipients: None,
         }

@@ -7,6 +7,7 @@
 //! | `messages` | the messages of the actor: [`Get`], [`Claim`], [`Put`], [`Clear`], [`Invalidate`], ... |
 //! | `ends` | what the actor does when stored responses end |
 //! | `found` | the results of lookups and changes: [`Found`], [`PutOutcome`], [`Cleared`] |
+//! | `hand_over` | [`Cache::hand_over`]: what is left to do when another process takes over |
 //! | `handle` | [`Cache`]: the handle that the rest of the program uses |
 //! | `store` | responses in memory, their keys and counts, the budget, eviction |
 //! | `fetches` | [`FetchTicket`], [`BodyWriter`], [`SharedFetch`]: one fetch, written once and read by many |
@@ -18,6 +19,7 @@
 //! | `not_stored_paths` | the paths whose last response was not storable |
 //! | `room` | evictions for what arrives and what is stored, in steps |
 //! | `recent` | a bounded number of values by hash |
+//! | `successor` | the process that has taken over, as the actor knows it |
 //! | `namespace` | [`Namespace`]: the names of keys in the tiers beneath memory |
 //! | `manage` | [`Cache::list`], [`Cache::purge`]: a chunk at a time |
 //!
@@ -43,6 +45,7 @@ mod disk_tier;
 mod ends;
 mod fetches;
 mod found;
+mod hand_over;
 mod handle;
 mod hit_for_miss;
 mod known_misses;
@@ -54,6 +57,7 @@ mod recent;
 mod room;
 mod shared_tier;
 mod store;
+mod successor;
 #[cfg(test)]
 mod tests;
 mod unavailable;

@@ -28,11 +28,14 @@ const WRITTEN: u8 = 1;
 const OVERDUE: u8 = 2;
 
 impl DiskAvailability {
-    /// Whether stored responses may be served.
+    /// Whether stored responses may be looked up.
     pub(super) fn may_read(&self) -> bool {
-        !self.is_closed()
-            && self.overdue.load(Ordering::SeqCst) == 0
-            && self.unwritten.load().is_none()
+        !self.is_closed() && self.may_open()
+    }
+
+    /// Whether what was looked up may be served. That goes on after the disk was closed.
+    pub(super) fn may_open(&self) -> bool {
+        self.overdue.load(Ordering::SeqCst) == 0 && self.unwritten.load().is_none()
     }
 
     /// Whether responses may be stored.

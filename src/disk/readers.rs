@@ -152,9 +152,13 @@ fn run(context: &ReadContext, jobs: &Receiver<ReadJob>) {
 /// Does a job, or lets it wait until the index is loaded.
 pub(super) fn do_job(context: &ReadContext, job: ReadJob) {
     let shared = &context.shared;
-    // What was opened is read to its end.
-    let is_opened = matches!(job, ReadJob::Read { .. });
-    if !is_opened && !shared.availability.may_read() {
+    let is_allowed = match job {
+        // What was opened is read to its end.
+        ReadJob::Read { .. } => true,
+        ReadJob::Open { .. } => shared.availability.may_open(),
+        _ => shared.availability.may_read(),
+    };
+    if !is_allowed {
         return refuse(job);
     }
     match job {

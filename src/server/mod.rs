@@ -17,7 +17,7 @@
 //! | `content`, `date`, `refused` | what responses in all versions of HTTP have in common |
 //! | `buffers`, `deadline` | buffers and time limits of connections |
 //! | `tiers` | the cache with its tiers beneath memory |
-//! | `stop_signal` | tells connections that the server stops |
+//! | `stop_signal` | tells connections that the server stops or hands over |
 
 mod accept;
 mod buffers;
@@ -53,8 +53,9 @@ use std::{io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
 
 use actix_service::{IntoServiceFactory as _, ServiceFactory as _};
 use actix_web::{App, dev::AppConfig, web};
+use bytes::Bytes;
 use socket2::SockRef;
-use tokio::sync::watch;
+use tokio::sync::{mpsc::UnboundedReceiver, watch};
 
 use self::{
     accept::Accepted,
@@ -68,12 +69,12 @@ use self::{
     workers::Workers,
 };
 use crate::{
-    cache::{Cache, WorkerCacheMode},
+    cache::{Cache, GetStats, WorkerCacheMode},
     clock,
     config::{Config, ConfigLoader},
     origin::OriginConfig,
     proxy::{self, Shared, SharedOrigin, Worker},
-    reload::{ActiveConfig, Reload},
+    reload::{ActiveConfig, CacheState, Reload},
     tls::ServerTls,
 };
 
@@ -232,6 +233,28 @@ impl Server {
     /// Waits until a worker ends without having been stopped. Says how it has ended.
     pub async fn ended(&mut self) -> io::Error {
         self.workers.ended().await
+    }
+
+    /// Hands over to another process, which has the sockets: accepts no more connections, uses the cache no more, and closes
+    /// the store on disk. Requests in progress go on. Returns what unsafe ones among them end in the cache
+    /// ([`Cache::hand_over`]).
+    pub async fn hand_over(&self) -> UnboundedReceiver<Bytes> {
+        self.shared.set_stopping();
+        self.in_force
+            .send_modify(|active| active.cache_state = CacheState::HandedOver);
+        self.workers.hand_over();
+        self.shared.cache.hand_over().await
+    }
+
+    /// Waits until no connection is left after [`Server::hand_over`].
+    pub async fn drained(&mut self) {
+        self.workers.drained().await;
+    }
+
+    /// Waits until the cache has done what it was told before.
+    pub async fn settle(&self) {
+        // It does one thing after the other.
+        let _ = self.shared.cache.send(GetStats).await;
     }
 
     /// Stops the server: no new connections, and a limited time for the responses in progress.

@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     accept::{Accepted, Acceptor},
     clients::Clients,
-    stop_signal::StopSignal,
+    stop_signal::{StopSignal, StopStage},
 };
 
 /// How long a stop waits for responses in progress.
@@ -32,7 +32,7 @@ const MAX_BLOCKING_THREADS: usize = 512;
 pub(super) struct Workers {
     arbiters: Vec<Arbiter>,
     clients: Arc<Clients>,
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<StopStage>,
     /// How the acceptors end, each once.
     ends: UnboundedReceiver<Result<(), JoinError>>,
 }
@@ -46,7 +46,7 @@ impl Workers {
     pub(super) fn start<M, S, F>(
         (number, limit): (usize, usize),
         listeners: &[TcpListener],
-        (stop, stopping): (watch::Sender<bool>, StopSignal),
+        (stop, stopping): (watch::Sender<StopStage>, StopSignal),
         make: impl Fn() -> M + Clone + Send + 'static,
     ) -> io::Result<Self>
     where
@@ -93,14 +93,21 @@ impl Workers {
         }
     }
 
+    /// Another process accepts the connections from now on.
+    pub(super) fn hand_over(&self) {
+        self.stop.send_replace(StopStage::HandedOver);
+    }
+
+    /// Waits until the workers accept no more, and no connection is left.
+    pub(super) async fn drained(&mut self) {
+        while self.ends.recv().await.is_some() {}
+        poll_fn(|context| self.clients.poll_none(context)).await;
+    }
+
     /// Stops: the workers accept no more, and the connections have a limited time to end.
     pub(super) async fn stop(mut self) {
-        self.stop.send_replace(true);
-        let ends = async {
-            while self.ends.recv().await.is_some() {}
-            poll_fn(|context| self.clients.poll_none(context)).await;
-        };
-        if timeout(STOP_LIMIT, ends).await.is_err() {
+        self.stop.send_replace(StopStage::Stopping);
+        if timeout(STOP_LIMIT, self.drained()).await.is_err() {
             log::debug!("connections are closed that have not ended in time");
         }
     }
@@ -139,7 +146,8 @@ async fn work<S, F>(
             return;
         }
     };
-    let accepting = actix_rt::spawn(async move { acceptor.run(serve, stopping.notified()).await });
+    let accepting =
+        actix_rt::spawn(async move { acceptor.run(serve, stopping.no_more_wanted()).await });
     let _ = started.send(Ok(()));
     drop(started);
     let _ = end.send(accepting.await);

@@ -23,12 +23,18 @@ use crate::{
 };
 
 impl CacheActor {
-    /// Tells the other instances what has ended here. Does nothing without a shared tier.
+    /// Tells the other instances what has ended here, and a process that has taken over. Does nothing if there are none.
     pub(in crate::cache) fn tell_others(&mut self, end: impl FnOnce() -> SharedEnd) -> ToldOthers {
+        if self.shared.is_none() && self.successor.is_none() {
+            return ToldOthers::default();
+        }
+        let end = end();
+        if let Some(successor) = &self.successor {
+            successor.tell(&end);
+        }
         let Some(shared) = &mut self.shared else {
             return ToldOthers::default();
         };
-        let end = end();
         let publishing = shared.tier.publish(&end);
         shared.ends.told(publishing.token, end);
         ToldOthers::new(&shared.tier, publishing)

@@ -40,6 +40,15 @@ impl Cache {
         }
     }
 
+    /// Ends here what a process has ended from which this one has taken over. The bytes are of [`Cache::hand_over`]; others
+    /// may end anything.
+    ///
+    /// # Errors
+    /// The actor does not answer in time.
+    pub async fn apply_end(&self, bytes: &[u8], now: Time) -> Result<(), CacheUnavailable> {
+        self.end_here(&SharedEnd::read(bytes), now).await
+    }
+
     async fn apply(&self, message: &RedisMessage, now: Time) -> Result<(), CacheUnavailable> {
         match &message.kind {
             RedisMessageKind::Begins {

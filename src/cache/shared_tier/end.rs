@@ -41,7 +41,7 @@ enum WrittenEnd {
 
 impl SharedEnd {
     /// The end in bytes.
-    pub(super) fn write(&self) -> Vec<u8> {
+    pub(in crate::cache) fn write(&self) -> Vec<u8> {
         let text = |resource: &Resource| resource.text().to_owned();
         let written = match self {
             Self::All => WrittenEnd::All,

@@ -80,7 +80,7 @@ impl<S> Http1<S> {
         if let Poll::Ready(read) = self.poll_read(context, HEAD_ROOM) {
             return Poll::Ready(HeadBytes::Read(read));
         }
-        if self.service.shared.is_stopping() || self.poll_stopping(context).is_ready() {
+        if self.poll_stopping(context).is_ready() {
             return Poll::Ready(HeadBytes::Stopping);
         }
         self.deadline.poll(context).map(|()| HeadBytes::Late)

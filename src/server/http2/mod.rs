@@ -34,7 +34,7 @@ use std::{
     future::{Future as _, poll_fn},
     io,
     net::SocketAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -55,7 +55,7 @@ use self::{
     stream::{StreamContext, StreamEnd},
     wire::Wire,
 };
-use super::{client_service::ClientService, deadline::Deadline};
+use super::{client_service::ClientService, deadline::Deadline, stop_signal::StopSignal};
 use crate::proxy::ClientScheme;
 
 /// Most requests of one client at a time.
@@ -97,9 +97,7 @@ where
     let limits = service.limits;
     let wire = Wire::new(stream, read, Rc::clone(&service.buffers), limits.stall);
     let signal = service.stopping.clone();
-    let mut stopping: LocalBoxFuture<'static, ()> =
-        Box::pin(async move { signal.notified().await });
-    let h2 = handshake(&wire, limits.head, &mut stopping).await?;
+    let h2 = handshake(&wire, limits.head, &signal).await?;
     let below = wire.clone();
     let connection = Http2 {
         h2,
@@ -107,7 +105,7 @@ where
         streams: FuturesUnordered::new(),
         idle: Deadline::after(limits.idle),
         idle_limit: limits.idle,
-        stopping: Some(stopping),
+        stopping: Some(Box::pin(async move { signal.no_more_wanted().await })),
         linger: None,
         unsent: None,
         is_ending: false,
@@ -141,7 +139,7 @@ where
 async fn handshake<T: AsyncRead + AsyncWrite + Unpin>(
     wire: &Wire<T>,
     limit: Duration,
-    stopping: &mut LocalBoxFuture<'static, ()>,
+    stopping: &StopSignal,
 ) -> io::Result<server::Connection<Wire<T>, OutputPiece>> {
     let mut handshake = server::Builder::new()
         .max_concurrent_streams(MAX_STREAMS)
@@ -153,6 +151,7 @@ async fn handshake<T: AsyncRead + AsyncWrite + Unpin>(
         .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
         .max_local_error_reset_streams(Some(MAX_STREAM_ERRORS))
         .handshake(wire.clone());
+    let mut stopping = pin!(stopping.notified());
     let shaken = poll_fn(|context| {
         let shaken = Pin::new(&mut handshake).poll(context);
         match wire.poll_write_collected(context) {
@@ -176,7 +175,7 @@ struct Http2<S, T> {
     /// Runs while there are no streams.
     idle: Deadline,
     idle_limit: Duration,
-    /// Resolves when the proxy begins to stop; `None` once it has.
+    /// Resolves when no more requests are wanted here; `None` once it has.
     stopping: Option<LocalBoxFuture<'static, ()>>,
     /// Runs when the connection ends, while there are no streams; `None` at other times.
     linger: Option<Pin<Box<Sleep>>>,

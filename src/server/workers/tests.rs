@@ -197,7 +197,7 @@ fn connections_that_wait_when_the_server_stops_are_served() {
             client.write_all(b"a").unwrap();
         }
         // The worker is told to stop before it can accept.
-        workers.stop.send_replace(true);
+        workers.stop.send_replace(StopStage::Stopping);
         let clients = thread::spawn(move || {
             blocked.wait();
             [first].iter().chain(&waiting).map(byte).collect::<Vec<_>>()
@@ -241,7 +241,7 @@ fn a_worker_that_ends_unasked_is_noticed() {
         let mut workers = Workers::start((2, 10), &[listener], StopSignal::new(), make).unwrap();
         let ended = timeout(Duration::ZERO, workers.ended()).await;
         assert!(ended.is_err(), "{ended:?}");
-        workers.stop.send_replace(true);
+        workers.stop.send_replace(StopStage::Stopping);
         let ended = timeout(DEADLINE, workers.ended()).await.unwrap();
         assert_eq!(ended.to_string(), "a worker has ended");
     });

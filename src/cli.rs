@@ -5,12 +5,13 @@ mod entry_args;
 mod examples;
 mod negative_values;
 mod offline_args;
+mod running_args;
 mod sharing_args;
 mod store_args;
 mod tls_args;
 mod warm_args;
 
-use std::{ffi::OsString, time::Duration};
+use std::ffi::OsString;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -20,6 +21,7 @@ pub use self::{
     deployment_args::DeploymentArgs,
     entry_args::{LsArgs, PurgeArgs, ShowArgs, Sort},
     offline_args::{ExportArgs, ImportArgs, OfflineArgs, OfflineSettingsArgs, Switch},
+    running_args::RunningArgs,
     sharing_args::SharedTierArgs,
     store_args::StoreArgs,
     tls_args::TlsArgs,
@@ -55,20 +57,9 @@ pub struct Cli {
     #[command(flatten)]
     pub settings: SettingsArgs,
 
-    /// Empty the cache of all running proxies of this user (with --port: of one), and exit
-    #[arg(long, help_heading = BASICS, display_order = 3)]
-    pub clear_cache: bool,
-
-    /// With --clear-cache: timeout waiting for the other proxies that share the cache (--redis) [default: 2s]
-    #[arg(
-        long,
-        help_heading = BASICS,
-        hide_short_help = true,
-        value_name = "DURATION",
-        requires = "clear_cache",
-        value_parser = entry_args::wait
-    )]
-    pub wait: Option<Duration>,
+    /// What to do with running proxies.
+    #[command(flatten)]
+    pub running: RunningArgs,
 }
 
 const BASICS: &str = "Basics";
@@ -463,11 +454,13 @@ mod tests {
     }
 
     #[test]
-    fn every_flag_except_clear_cache_reaches_the_configuration() {
+    fn every_setting_reaches_the_configuration() {
         let names: Vec<String> = Cli::command()
             .get_arguments()
             .filter_map(|argument| argument.get_long().map(str::to_owned))
-            .filter(|name| !["clear-cache", "wait", "help", "version"].contains(&name.as_str()))
+            .filter(|name| {
+                !["clear-cache", "take-over", "wait", "help", "version"].contains(&name.as_str())
+            })
             .collect();
         let mut line = vec!["caching-proxy".to_owned()];
         line.extend(names.iter().map(|name| format!("--{name}=x")));

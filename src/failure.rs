@@ -28,6 +28,10 @@ pub(crate) enum Failure {
         "a socket that the program was started with has the name tls-port, but there is no --tls-port"
     )]
     UnusedTlsSocket,
+    #[error("the proxy on port {port} does not hand over its sockets; it goes on serving")]
+    TakeOver { port: u16, source: ControlError },
+    #[error("process {pid} has ended, or hangs, while this one took over from it")]
+    TakeOverEnded { pid: u32, source: io::Error },
     #[error("{}", in_use((.flag, *.port), .holder.as_ref(), *.free))]
     PortInUse {
         flag: &'static str,
@@ -160,7 +164,9 @@ impl Failure {
             | Self::NoSuchAddress(_)
             | Self::Bind { .. }
             | Self::Dashboard { .. }
-            | Self::Metrics { .. } => 3,
+            | Self::Metrics { .. }
+            | Self::TakeOver { .. }
+            | Self::TakeOverEnded { .. } => 3,
             Self::Unreached | Self::Unconfirmed(_) | Self::ChooseError(_) | Self::Unanswered(_) => {
                 4
             }

@@ -9,7 +9,7 @@ use caching_proxy::{config::BindAddress, control};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, sockets::GivenSockets};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -30,7 +30,9 @@ pub(crate) const TLS_PORT: &str = "--tls-port";
 pub(crate) fn bind_all(
     bind: BindAddress,
     (flag, port): (&'static str, u16),
+    given: &mut GivenSockets,
 ) -> Result<Vec<TcpListener>, Failure> {
+    let mut listen = |address| given.take(address).map_or_else(|| listen(address), Ok);
     let [first, second] = bind.addresses()[..] else {
         let address = SocketAddr::new(bind.first(), port);
         let listener = listen(address).map_err(|source| failure(flag, address, source));

@@ -10,8 +10,10 @@
 //! | `listen.rs` | the sockets the proxy listens on |
 //! | `logging/` | the log: its formats and its filter |
 //! | `output_queue.rs` | a queue in front of stdout or stderr, for a proxy that serves |
-//! | `serve.rs` | a proxy from its start to its end |
+//! | `running.rs` | a proxy that serves, and how it ends |
+//! | `serve.rs` | a proxy that starts |
 //! | `signals.rs` | SIGINT, SIGTERM and SIGHUP |
+//! | `sockets.rs` | the sockets of a proxy, opened here or taken over |
 //! | `terminal.rs` | printing to stdout and stderr |
 
 mod clear;
@@ -22,8 +24,10 @@ mod inherited;
 mod listen;
 mod logging;
 mod output_queue;
+mod running;
 mod serve;
 mod signals;
+mod sockets;
 mod terminal;
 
 use std::{process::ExitCode, sync::Arc};
@@ -53,11 +57,11 @@ fn main() -> ExitCode {
             logging::start(LogFormat::Text);
             commands::run(command)
         }
-        None if cli.clear_cache => {
+        None if cli.running.clear_cache => {
             logging::start(LogFormat::Text);
-            clear::clear_caches(&cli.settings.flags(), cli.wait)
+            clear::clear_caches(&cli.settings.flags(), cli.running.wait)
         }
-        None => serve(cli.settings.flags()),
+        None => serve(cli.settings.flags(), cli.running.take_over),
     };
     let code = match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -71,7 +75,7 @@ fn main() -> ExitCode {
 }
 
 /// Starts the proxy from flags, environment and configuration file.
-fn serve(flags: Flags) -> Result<(), Failure> {
+fn serve(flags: Flags, takes_over: bool) -> Result<(), Failure> {
     let inherited = InheritedSockets::take()?;
     let config = Config::load_everything(&flags)?;
     logging::start(config.log_format);
@@ -81,6 +85,7 @@ fn serve(flags: Flags) -> Result<(), Failure> {
         config: Arc::new(config),
         hints: None,
         inherited,
+        takes_over,
     };
-    startup.serve(|| listen::bind_all(bind, (listen::PORT, port)))
+    startup.serve(|given| listen::bind_all(bind, (listen::PORT, port), given))
 }

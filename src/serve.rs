@@ -1,38 +1,36 @@
-//! A proxy from its start to its end: listens, prints the two lines of a start, and serves until a signal.
+//! The start of a proxy: opens its sockets, prints the two lines of a start, and serves.
 
 use std::{
     mem::ManuallyDrop,
     net::{SocketAddr, TcpListener},
     sync::{Arc, OnceLock},
-    time::{Duration, Instant},
 };
 
 use actix_web::rt::System;
 use caching_proxy::{
     clock,
     config::{BindAddress, Config, ConfigLoader},
-    control::{Control, ControlError, ControlSocket},
+    control::{self, Control, ControlError, ControlSocket, TakeOver},
     dashboard::{Dashboard, MetricsListener, REQUEST_TIMEOUT},
     error::Chain,
     mask,
-    observe::Saved,
     origin::{self, Destination, OriginError},
     server::{Listeners, PlainRequests, Server},
     tls::ServerTls,
 };
 use rustls::ClientConfig;
+use tokio::sync::mpsc;
 
 use crate::{
     failure::Failure,
     file_limit,
     inherited::InheritedSockets,
     listen, logging,
-    signals::{SignalAction, Signals},
+    running::RunningProxy,
+    signals::Signals,
+    sockets::{GivenSockets, OpenedSockets},
     terminal::{print, say, start_queues},
 };
-
-/// Signals this close together count as one: some parents signal both the child and its process group.
-const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
 /// A handle of the system, kept until the process ends. The threads of the workers may still be ending then. If one of
 /// them dropped the last handle, that would wake a task of the system from a thread whose variables are gone, and abort.
@@ -48,13 +46,15 @@ pub(crate) struct Startup {
     pub(crate) hints: Option<String>,
     /// Sockets that take the place of those of --port and --tls-port.
     pub(crate) inherited: InheritedSockets,
+    /// Whether to take over from the proxy that listens on the port.
+    pub(crate) takes_over: bool,
 }
 
 impl Startup {
     /// Opens the sockets with `listen`, and serves until a signal ends the program.
     pub(crate) fn serve(
         mut self,
-        listen: impl FnOnce() -> Result<Vec<TcpListener>, Failure>,
+        listen: impl FnOnce(&mut GivenSockets) -> Result<Vec<TcpListener>, Failure>,
     ) -> Result<(), Failure> {
         let tls = tls_for(&self.config)?;
         file_limit::raise();
@@ -67,12 +67,24 @@ impl Startup {
             Some(settings) => Some(ServerTls::load(settings, clock::now())?),
             None => None,
         };
+        let mut taken_over = self.take_over()?;
+        let given = taken_over.as_mut().map(TakeOver::sockets);
+        let mut given = GivenSockets::from(given.unwrap_or_default());
         let listeners = match port.is_empty() {
-            true => listen()?,
+            true => listen(&mut given)?,
             false => port,
         };
         self.settle(&listeners)?;
-        let listeners = self.listeners((listeners, tls_port), server_tls)?;
+        let listeners = self.listeners((listeners, tls_port), server_tls, &mut given)?;
+        let sockets = OpenedSockets::open(&self.config, listeners, &mut given)?;
+        drop(given);
+        if let Some(other) = &mut taken_over {
+            let pid = other.instance().pid;
+            other
+                .begin()
+                .map_err(|source| Failure::TakeOverEnded { pid, source })?;
+            log::info!("took over from process {pid}");
+        }
         // Before anything takes time: who finds the port finds the socket too, and a command waits until it is answered.
         let address = SocketAddr::new(self.config.bind.first(), self.config.port);
         let control = ControlSocket::open(address, self.config.origins.first().to_string());
@@ -88,8 +100,18 @@ impl Startup {
         let system = ManuallyDrop::new(System::with_tokio_rt(|| runtime));
         system.block_on(async {
             SYSTEM.get_or_init(System::current);
-            run(self, tls, (listeners, control)).await
+            run(self, tls, (sockets, control), taken_over).await
         })
+    }
+
+    /// Gets the sockets of the proxy that listens on the port. `None` if none does, or it is not to be taken over.
+    fn take_over(&self) -> Result<Option<TakeOver>, Failure> {
+        let (address, port) = (self.config.bind.first(), self.config.port);
+        match self.takes_over {
+            true => control::take_over(SocketAddr::new(address, port))
+                .map_err(|source| Failure::TakeOver { port, source }),
+            false => Ok(None),
+        }
     }
 
     /// Puts the addresses of inherited sockets in the place of --port, --bind and --tls-port.
@@ -136,6 +158,7 @@ impl Startup {
         &mut self,
         (listeners, for_tls): (Vec<TcpListener>, Vec<TcpListener>),
         server_tls: Option<ServerTls>,
+        given: &mut GivenSockets,
     ) -> Result<Listeners, Failure> {
         let Some(settings) = &self.config.tls else {
             return Ok(listeners.into());
@@ -149,7 +172,7 @@ impl Startup {
         };
         let redirects = settings.redirect_http;
         let tls = match for_tls.is_empty() {
-            true => listen::bind_all(self.config.bind, (listen::TLS_PORT, port))?,
+            true => listen::bind_all(self.config.bind, (listen::TLS_PORT, port), given)?,
             false => for_tls,
         };
         let tls_port = first_address(&tls)?.map_or(port, |address| address.port());
@@ -220,7 +243,8 @@ fn reachable(control: Result<Control, ControlError>) -> Result<Option<Control>, 
 async fn run(
     startup: Startup,
     tls: Option<Arc<ClientConfig>>,
-    (listeners, control): (Listeners, Result<ControlSocket, ControlError>),
+    (sockets, control): (OpenedSockets, Result<ControlSocket, ControlError>),
+    taken_over: Option<TakeOver>,
 ) -> Result<(), Failure> {
     let Startup {
         loader,
@@ -229,26 +253,30 @@ async fn run(
         ..
     } = startup;
     mask::set_names(config.masked_parameters.iter().map(String::as_str));
-    let mut signals = Signals::new().map_err(Failure::Start)?;
-    let mut server = Server::start(Arc::clone(&config), tls.clone(), listeners)?;
+    let signals = Signals::new().map_err(Failure::Start)?;
+    let offered = Arc::new(sockets.duplicates().map_err(Failure::Start)?);
+    let OpenedSockets {
+        clients,
+        dashboard,
+        metrics,
+    } = sockets;
+    let server = Server::start(Arc::clone(&config), tls.clone(), clients)?;
     let reload = server.reload(loader);
-    let serve = |socket: ControlSocket| socket.serve(server.shared(), reload.clone());
+    if let Some(other) = taken_over {
+        actix_web::rt::spawn(other.apply_ends(server.cache()));
+    }
+    let mut taken = mpsc::channel(1).1;
+    let serve = |mut socket: ControlSocket| {
+        taken = socket.offer(&offered);
+        socket.serve(server.shared(), reload.clone())
+    };
     let control = reachable(control.and_then(serve))?;
-    let dashboard = match config.dashboard {
-        Some(address) => Some(
-            Dashboard::start(address, server.shared(), REQUEST_TIMEOUT)
-                .map_err(|cause| Failure::Dashboard { address, cause })?,
-        ),
-        None => None,
-    };
-    // It tells load balancers that the proxy is shutting down, so it ends last.
-    let _metrics = match config.deployment.metrics {
-        Some(address) => Some(
-            MetricsListener::start(address, server.shared(), REQUEST_TIMEOUT)
-                .map_err(|cause| Failure::Metrics { address, cause })?,
-        ),
-        None => None,
-    };
+    let dashboard =
+        dashboard.map(|socket| Dashboard::start(socket, server.shared(), REQUEST_TIMEOUT));
+    let dashboard = dashboard.transpose().map_err(Failure::Start)?;
+    let metrics =
+        metrics.map(|socket| MetricsListener::start(socket, server.shared(), REQUEST_TIMEOUT));
+    let metrics = metrics.transpose().map_err(Failure::Start)?;
     announce(&config, dashboard.as_ref(), hints.as_deref());
     if let Some(advice) = server.shared().tls.as_ref().and_then(ServerTls::advice) {
         say(&advice);
@@ -259,17 +287,18 @@ async fn run(
         actix_web::rt::spawn(warn_unless_reached(destination));
     }
 
-    loop {
-        tokio::select! {
-            action = signals.next() => match action {
-                SignalAction::Stop => break,
-                // The reload logs its own result.
-                SignalAction::Reload => drop(reload.run().await),
-            },
-            error = server.ended() => return Err(Failure::Ended(error)),
-        }
+    RunningProxy {
+        server,
+        signals,
+        reload,
+        control,
+        dashboard,
+        metrics,
+        offered,
+        taken,
     }
-    stop(server, control, signals).await
+    .run()
+    .await
 }
 
 /// Prints the two lines of a start to stdout, everything else to stderr.
@@ -326,31 +355,5 @@ fn announce(config: &Config, dashboard: Option<&Dashboard>, hints: Option<&str>)
     }
     if let Some(hints) = hints {
         say(hints);
-    }
-}
-
-/// Finishes the requests in progress, unless a second signal stops the proxy at once.
-async fn stop(
-    server: Server,
-    control: Option<Control>,
-    mut signals: Signals,
-) -> Result<(), Failure> {
-    log::info!("shutting down: finishing requests in progress (Ctrl-C again to quit now)");
-    let shared = server.shared();
-    let stopped = async {
-        server.stop().await;
-        // Last, so that the cache can be cleared as long as anything is served from it.
-        if let Some(control) = control {
-            control.stop().await;
-        }
-    };
-    tokio::select! {
-        () = stopped => {
-            if let Some(sentence) = Saved::of(&shared.observer.totals()).sentence() {
-                log::info!("{sentence}");
-            }
-            Ok(())
-        }
-        () = signals.stop_after(Instant::now() + SAME_SIGNAL) => Err(Failure::Killed),
     }
 }

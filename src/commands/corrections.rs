@@ -94,7 +94,7 @@ pub(super) fn corrected(words: &[String]) -> Option<String> {
     let arguments = std::iter::once("caching-proxy".to_owned()).chain(line.iter().cloned());
     let parsed = Cli::of(arguments.map(OsString::from)).ok()?;
     let settings = &parsed.settings;
-    if !parsed.clear_cache && settings.origin.is_none() && settings.config.is_none() {
+    if !parsed.running.clear_cache && settings.origin.is_none() && settings.config.is_none() {
         line.extend(["--origin".to_owned(), "URL".to_owned()]);
     }
     let line: Vec<String> = line.iter().map(|word| quoted(word)).collect();

@@ -3,13 +3,15 @@
 //! | file | content |
 //! |---|---|
 //! | `server.rs` | [`ControlSocket`]: makes this process reachable |
-//! | `routes.rs` | the routes: the actions of [`crate::admin`], `POST /reload`, `POST /offline`, `GET /instance` |
+//! | `routes.rs` | the routes: the actions of [`crate::admin`], `POST /reload`, `POST /offline`, `POST /hand-over`, `GET /instance` |
 //! | `transfer.rs` | the routes of `export` and `import` |
 //! | `stream.rs` | a response over a socket that is read while it arrives |
 //! | `client.rs` | one HTTP request over a socket, blocking |
 //! | `choose.rs` | [`choose`]: the one proxy that a command is about |
 //! | `commands.rs` | [`clear`] for all proxies, and [`holder`] of an address |
 //! | `directories.rs` | the directories that sockets may be in |
+//! | `hand_over.rs` | [`HandOver`]: a running proxy passes its sockets to a process that takes over |
+//! | `take_over.rs` | [`take_over`]: the process that takes over |
 //! | `lock.rs` | the lock file and socket of one instance |
 //!
 //! Each instance has a lock file and a socket in a directory of its user. Both are named after its port: `8000.lock`,
@@ -28,10 +30,12 @@ mod commands;
 mod directories;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod hand_over;
 mod lock;
 mod routes;
 mod server;
 mod stream;
+mod take_over;
 mod transfer;
 
 use std::{io, net::IpAddr, path::PathBuf};
@@ -41,9 +45,11 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     choose::{ChooseError, ChosenInstance, choose},
     commands::{ClearReport, ClearedInstance, UnreachedInstance, clear, holder},
+    hand_over::HandOver,
     routes::OfflineRequest,
     server::{Control, ControlSocket},
     stream::ResponseStream,
+    take_over::{TakeOver, take_over},
 };
 
 /// A running proxy, as it describes itself.

@@ -2,13 +2,19 @@
 //!
 //! Requests and responses are JSON. A refusal is status 400 with the reason as text, a cache that does not respond 503.
 
+use std::io;
+
 use actix_web::{
     HttpResponse,
     web::{self, Bytes, Data, Json, ServiceConfig},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Instance, transfer};
+use super::{
+    Instance,
+    hand_over::{HandOverOffer, HandOverRequest},
+    transfer,
+};
 use crate::{
     admin::{self, AdminError, Caller, ClearRequest},
     cache::{Listing, Purged, Unconfirmed},
@@ -42,7 +48,8 @@ pub(super) fn configure(app: &mut ServiceConfig) {
         .route("/export", web::post().to(transfer::export))
         .route("/import", web::post().to(transfer::import))
         .route("/offline", web::post().to(offline))
-        .route("/reload", web::post().to(reload));
+        .route("/reload", web::post().to(reload))
+        .route("/hand-over", web::post().to(hand_over));
 }
 
 /// The request of `POST /offline`.
@@ -129,4 +136,19 @@ async fn reload(reload: Data<Reload>) -> HttpResponse {
             HttpResponse::ServiceUnavailable().finish()
         }
     }
+}
+
+async fn hand_over(
+    body: Bytes,
+    offer: Data<Option<HandOverOffer>>,
+) -> Result<HttpResponse, AdminError> {
+    let HandOverRequest { pid } = parse(&body)?;
+    let made = match offer.as_ref() {
+        Some(offer) => offer.make(pid).await,
+        None => Err(io::Error::other("this proxy offers no sockets")),
+    };
+    Ok(match made {
+        Ok(()) => HttpResponse::Ok().json(()),
+        Err(error) => HttpResponse::BadRequest().body(error.to_string()),
+    })
 }

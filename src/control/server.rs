@@ -1,6 +1,13 @@
 //! The server side: a running proxy that listens on its socket.
 
-use std::{io, net::SocketAddr, os::unix::net::UnixListener, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    os::unix::net::UnixListener,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use actix_web::{
     App, HttpServer,
@@ -8,8 +15,15 @@ use actix_web::{
     http::KeepAlive,
     web::Data,
 };
+use tokio::sync::mpsc;
 
-use super::{ControlError, Instance, directories::SocketDirectories, lock::InstanceLock, routes};
+use super::{
+    ControlError, Instance,
+    directories::SocketDirectories,
+    hand_over::{self, HandOver, HandOverOffer},
+    lock::InstanceLock,
+    routes,
+};
 use crate::{proxy::Shared, reload::Reload};
 
 /// Connections at a time. A user has one, and perhaps some from cron.
@@ -44,6 +58,7 @@ pub struct ControlSocket {
     listener: UnixListener,
     instance: Instance,
     lock: InstanceLock,
+    offer: Option<HandOverOffer>,
 }
 
 impl ControlSocket {
@@ -76,7 +91,16 @@ impl ControlSocket {
             listener: lock.listen()?,
             instance,
             lock,
+            offer: None,
         })
+    }
+
+    /// Lets a process take over these sockets, as long as they are there. The receiver gets one that does.
+    pub fn offer(&mut self, sockets: &Arc<Vec<TcpListener>>) -> mpsc::Receiver<HandOver> {
+        let dir = self.lock.socket().parent().unwrap_or(Path::new("/"));
+        let (offer, taken) = hand_over::offer(sockets, dir.to_owned());
+        self.offer = Some(offer);
+        taken
     }
 
     /// Tells commands which port is for HTTPS (`None`: none), and whether requests without it are not served.
@@ -96,8 +120,9 @@ impl ControlSocket {
             listener,
             instance,
             lock,
+            offer,
         } = self;
-        let server = serve(listener, instance, shared, reload).map_err(|source| {
+        let server = serve(listener, instance, (shared, reload), offer).map_err(|source| {
             let path = lock.socket().to_owned();
             ControlError::Listen { path, source }
         })?;
@@ -119,14 +144,15 @@ impl ControlSocket {
 fn serve(
     listener: UnixListener,
     instance: Instance,
-    shared: Arc<Shared>,
-    reload: Reload,
+    (shared, reload): (Arc<Shared>, Reload),
+    offer: Option<HandOverOffer>,
 ) -> io::Result<Server> {
     let app = move || {
         App::new()
             .app_data(Data::new(instance.clone()))
             .app_data(Data::from(Arc::clone(&shared)))
             .app_data(Data::new(reload.clone()))
+            .app_data(Data::new(offer.clone()))
             .configure(routes::configure)
     };
     let server = HttpServer::new(app)

@@ -1,7 +1,7 @@
 //! `/metrics`, `/healthz` and `/readyz` on an address of their own, which other machines may reach. Nothing else is served
 //! there, and nothing is changed.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::TcpListener, sync::Arc, time::Duration};
 
 use actix_web::{
     App, HttpResponse, HttpServer,
@@ -12,7 +12,7 @@ use actix_web::{
 };
 
 use super::{
-    MAX_CONNECTIONS, listen,
+    MAX_CONNECTIONS,
     methods::get,
     metrics,
     time_limits::{self, ConnectionDeadline, RequestTimeout},
@@ -27,13 +27,16 @@ use crate::{
 pub struct MetricsListener(ServerHandle);
 
 impl MetricsListener {
-    /// Listens on `address`. `timeout` is that for each part of a request, normally [`super::REQUEST_TIMEOUT`]. Must be
-    /// called inside an actix `System`.
+    /// Serves on a socket of [`super::listen`]. `timeout` is that for each part of a request, normally
+    /// [`super::REQUEST_TIMEOUT`]. Must be called inside an actix `System`.
     ///
     /// # Errors
-    /// The address cannot be listened on.
-    pub fn start(address: SocketAddr, shared: Arc<Shared>, timeout: Duration) -> io::Result<Self> {
-        let listener = listen(address)?;
+    /// The socket cannot be used.
+    pub fn start(
+        listener: TcpListener,
+        shared: Arc<Shared>,
+        timeout: Duration,
+    ) -> io::Result<Self> {
         let shared = Data::from(shared);
         let limit = RequestTimeout(timeout);
         let server = HttpServer::new(move || {

@@ -77,13 +77,16 @@ pub struct Dashboard {
 }
 
 impl Dashboard {
-    /// Listens on `address`. `timeout` is that for each part of a request, normally [`REQUEST_TIMEOUT`]. Must be called
-    /// inside an actix `System`.
+    /// Serves on a socket of [`listen`]. `timeout` is that for each part of a request, normally [`REQUEST_TIMEOUT`]. Must be
+    /// called inside an actix `System`.
     ///
     /// # Errors
-    /// The address cannot be listened on, or the system has no random bytes for a token.
-    pub fn start(address: SocketAddr, shared: Arc<Shared>, timeout: Duration) -> io::Result<Self> {
-        let listener = listen(address)?;
+    /// The socket cannot be used, or the system has no random bytes for a token.
+    pub fn start(
+        listener: TcpListener,
+        shared: Arc<Shared>,
+        timeout: Duration,
+    ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let guard = Guard::new(address)?;
         let token = guard.token().to_owned();
@@ -145,7 +148,10 @@ impl Drop for Dashboard {
 }
 
 /// Listens with address reuse, so that a restart does not fail because of connections that are still closing.
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+///
+/// # Errors
+/// The address cannot be listened on.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;

@@ -2,7 +2,12 @@
 
 use std::{net::TcpListener, sync::mpsc, time::Duration};
 
-use caching_proxy::{config::Config, dashboard::Dashboard, origin::OriginUrl, server::Server};
+use caching_proxy::{
+    config::Config,
+    dashboard::{self, Dashboard},
+    origin::OriginUrl,
+    server::Server,
+};
 
 use crate::{
     client::Client,
@@ -33,7 +38,8 @@ impl ShortLimits {
                 config.workers = 1;
                 let server = Server::start(config.into(), None, vec![listener]).unwrap();
                 let address = "127.0.0.1:0".parse().unwrap();
-                let dashboard = Dashboard::start(address, server.shared(), PATIENCE).unwrap();
+                let socket = dashboard::listen(address).unwrap();
+                let dashboard = Dashboard::start(socket, server.shared(), PATIENCE).unwrap();
                 ready.send(dashboard.link()).unwrap();
                 ended.await.ok();
             });

@@ -112,6 +112,7 @@ mod store;
 mod store_large;
 mod stored_or_not;
 mod superseded;
+mod take_over;
 mod terminal;
 mod tidy;
 mod tls;

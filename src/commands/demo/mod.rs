@@ -33,13 +33,14 @@ pub(super) fn run(port: Option<u16>) -> Result<(), Failure> {
         loader: ConfigLoader::new(flags, load),
         hints: Some(hints(&program(), port)),
         inherited: InheritedSockets::default(),
+        takes_over: false,
     };
     std::thread::spawn(move || {
         if let Err(error) = api::serve(api) {
             log::error!("the demo API has stopped: {error}");
         }
     });
-    startup.serve(|| Ok(vec![proxy]))
+    startup.serve(|_| Ok(vec![proxy]))
 }
 
 /// The defaults and a dashboard. No file and no variable is read: the demo works in any directory.

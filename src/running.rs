@@ -1,0 +1,113 @@
+//! A proxy that serves: until a signal stops it, or another process takes over.
+
+use std::{
+    net::TcpListener,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use caching_proxy::{
+    control::{Control, HandOver},
+    dashboard::{Dashboard, MetricsListener},
+    observe::Saved,
+    reload::Reload,
+    server::Server,
+};
+use tokio::{sync::mpsc::Receiver, time::sleep};
+
+use crate::{
+    failure::Failure,
+    signals::{SignalAction, Signals},
+};
+
+/// Signals this close together count as one: some parents signal both the child and its process group.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
+/// How long requests and tunnels may go on after another process has taken over.
+const HAND_OVER_LIMIT: Duration = Duration::from_secs(60 * 60);
+
+/// A proxy that serves, with all that listens.
+pub(crate) struct RunningProxy {
+    pub(crate) server: Server,
+    pub(crate) signals: Signals,
+    pub(crate) reload: Reload,
+    /// `None` if commands cannot reach it.
+    pub(crate) control: Option<Control>,
+    pub(crate) dashboard: Option<Dashboard>,
+    /// It tells load balancers that the proxy is shutting down, so it ends last.
+    pub(crate) metrics: Option<MetricsListener>,
+    /// Duplicates of the sockets, for a process that takes over.
+    pub(crate) offered: Arc<Vec<TcpListener>>,
+    /// Gets such a process.
+    pub(crate) taken: Receiver<HandOver>,
+}
+
+impl RunningProxy {
+    /// Serves until it ends.
+    ///
+    /// # Errors
+    /// The server has ended by itself, or a second signal did not wait for requests in progress.
+    pub(crate) async fn run(mut self) -> Result<(), Failure> {
+        loop {
+            tokio::select! {
+                action = self.signals.next() => match action {
+                    SignalAction::Stop => return self.stop().await,
+                    // The reload logs its own result.
+                    SignalAction::Reload => drop(self.reload.run().await),
+                },
+                Some(process) = self.taken.recv() => return self.hand_over(process).await,
+                error = self.server.ended() => return Err(Failure::Ended(error)),
+            }
+        }
+    }
+
+    /// Lets another process take over, and finishes the requests in progress.
+    async fn hand_over(mut self, process: HandOver) -> Result<(), Failure> {
+        let pid = process.pid();
+        log::info!(
+            "process {pid} takes over the port: finishing requests in progress (Ctrl-C to stop at once)"
+        );
+        let ends = self.server.hand_over().await;
+        // The other process opens all this.
+        self.offered = Arc::default();
+        (self.dashboard, self.metrics) = (None, None);
+        if let Some(control) = self.control.take() {
+            control.stop().await;
+        }
+        let finished = async {
+            tokio::select! {
+                () = self.server.drained() => {}
+                () = sleep(HAND_OVER_LIMIT) => {}
+                () = self.signals.stop_after(Instant::now()) => {}
+            }
+            self.server.settle().await;
+        };
+        if let Err(error) = process.release(ends, finished).await {
+            log::warn!("process {pid}, which has taken over, does not listen any more: {error}");
+        }
+        self.stop().await
+    }
+
+    /// Finishes the requests in progress, unless a second signal stops the proxy at once.
+    async fn stop(mut self) -> Result<(), Failure> {
+        log::info!("shutting down: finishing requests in progress (Ctrl-C again to quit now)");
+        // Who connects from now on is refused.
+        self.offered = Arc::default();
+        let shared = self.server.shared();
+        let stopped = async {
+            self.server.stop().await;
+            // Last, so that the cache can be cleared as long as anything is served from it.
+            if let Some(control) = self.control {
+                control.stop().await;
+            }
+        };
+        tokio::select! {
+            () = stopped => {
+                if let Some(sentence) = Saved::of(&shared.observer.totals()).sentence() {
+                    log::info!("{sentence}");
+                }
+                Ok(())
+            }
+            () = self.signals.stop_after(Instant::now() + SAME_SIGNAL) => Err(Failure::Killed),
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
@@ -78,6 +79,46 @@ fn the_commands_of_the_systemd_unit_start_check_and_reload_the_proxy() {
     file("sometimes");
     assert_eq!(check(), Some(2));
     assert_eq!(set(&unit, "RestartPreventExitStatus"), ["2"]);
+}
+
+#[test]
+fn the_socket_units_listen_on_this_machine_alone_and_have_names_of_their_own() {
+    let (plain, tls) = (
+        shipped("caching-proxy.socket"),
+        shipped("caching-proxy-tls.socket"),
+    );
+    for unit in [&plain, &tls] {
+        for address in set(unit, "ListenStream") {
+            let address: SocketAddr = address.parse().unwrap();
+            assert!(address.ip().is_loopback(), "{address}");
+        }
+    }
+    // A unit without a name for its sockets gives them its own, and starts the service of the same name.
+    assert_eq!(set(&plain, "FileDescriptorName"), [""; 0]);
+    assert_eq!(set(&tls, "FileDescriptorName"), ["tls-port"]);
+    assert_eq!(set(&tls, "Service"), ["caching-proxy.service"]);
+}
+
+#[test]
+fn the_units_say_how_to_install_files_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (name, count) in [
+        ("caching-proxy.service", 2),
+        ("caching-proxy.socket", 1),
+        ("caching-proxy-tls.socket", 2),
+    ] {
+        let unit = shipped(name);
+        let lines = unit
+            .lines()
+            .filter_map(|line| line.strip_prefix("#   install "));
+        let files: Vec<&str> = lines
+            .flat_map(str::split_whitespace)
+            .filter(|word| word.starts_with("config/"))
+            .collect();
+        assert_eq!(files.len(), count, "{name}: {files:?}");
+        assert!(files.iter().all(|file| root.join(file).exists()));
+        assert!(name.ends_with(".service") || files.contains(&&*format!("config/{name}")));
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! | `page.rs` | the page for people, fitted to the terminal |
 //! | `screen.rs` | the terminal screen of `--watch` |
 
+mod client_lines;
 mod page;
 mod screen;
 mod tier_lines;

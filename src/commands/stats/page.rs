@@ -8,12 +8,14 @@ use caching_proxy::{
     cache::CacheStats,
     control::Instance,
     observe::{
-        ClientReport, OriginCount, OriginReport, ReasonCount, Report, RouteCount, TunnelReport,
-        duration, grouped,
+        OriginCount, OriginReport, ReasonCount, Report, RouteCount, TunnelReport, duration, grouped,
     },
 };
 
-use super::tier_lines::{certificate_line, disk_line, shared_line};
+use super::{
+    client_lines::{certificate_line, clients_line},
+    tier_lines::{disk_line, shared_line},
+};
 use crate::commands::text::{self, begin};
 
 /// The most reasons of one kind that are shown; the others are summed.
@@ -389,23 +391,6 @@ fn memory_line(cache: Option<&CacheStats>) -> String {
         grouped(cache.evictions),
         grouped(cache.fetches),
     )
-}
-
-/// `None` if no client has tried TLS.
-fn clients_line(clients: &ClientReport) -> Option<String> {
-    let failed: u64 = clients.failed_handshakes.values().sum();
-    let text = || {
-        let failed = match failed {
-            0 => String::new(),
-            failed => format!("; {} TLS handshakes failed", grouped(failed)),
-        };
-        format!(
-            "Clients    {:>8}   connections with TLS, {} without{failed}",
-            grouped(clients.tls_connections),
-            grouped(clients.plain_connections),
-        )
-    };
-    (clients.tls_connections + failed > 0).then(text)
 }
 
 /// `None` if there were no tunnels.

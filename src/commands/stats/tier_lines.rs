@@ -1,11 +1,7 @@
-//! The lines about the tiers beneath memory (the store on disk, and what several instances share) and about certificates.
+//! The lines about the tiers beneath memory: the store on disk, and what several instances share.
 
 use bytesize::ByteSize;
-use caching_proxy::{
-    disk::DiskStats,
-    observe::{CertificateReport, grouped},
-    redis::RedisStats,
-};
+use caching_proxy::{disk::DiskStats, observe::grouped, redis::RedisStats};
 
 use crate::{commands::text, terminal::counted};
 
@@ -39,18 +35,4 @@ pub(super) fn shared_line(shared: &RedisStats) -> String {
         counted(instances, "instance", "instances"),
         shared.round_trip_us as f64 / 1e3,
     )
-}
-
-/// The certificate that ends first. `None` without TLS.
-pub(super) fn certificate_line(certificates: &[CertificateReport]) -> Option<String> {
-    const DAY_SECONDS: u64 = 24 * 60 * 60;
-    let first = certificates.iter().min_by_key(|it| it.seconds_left)?;
-    let name = text::plain(&first.name);
-    let left = match first.seconds_left {
-        0 => return Some(format!("HTTPS       expired   the certificate for {name}")),
-        seconds => counted(seconds / DAY_SECONDS, "day", "days"),
-    };
-    Some(format!(
-        "HTTPS      {left:>8}   until the certificate for {name} expires"
-    ))
 }

@@ -25,13 +25,13 @@ impl FetchTicket {
         head: StoredHead,
     ) -> Result<(Arc<Entry>, Result<(), Reason>), Reason> {
         let since = entry.order();
+        self.uses_bytes_of(entry);
         let entry = Arc::new(Entry::new(
             Arc::new(head),
             entry.body().clone(),
             (self.id(), entry.fetch_millis()),
             self.budget(),
         ));
-        self.uses_stored_bytes();
         let outcome = self.put(Arc::clone(&entry), since, self.age()).await;
         self.state().happened(FetchEvent::LookAgain);
         match outcome {

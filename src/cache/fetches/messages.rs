@@ -27,8 +27,8 @@ pub struct Put {
     pub(in crate::cache) lease: Option<FetchLease>,
     /// The present time. Entries received after it are from before the clock was set back, and are replaced.
     pub(in crate::cache) now: Time,
-    /// Whether the body has bytes of a response that was stored before the fetch.
-    pub(in crate::cache) has_stored_bytes: bool,
+    /// The order of the stored response of which the body has bytes; `None` if all of them came with this fetch.
+    pub(in crate::cache) bytes_of: Option<(Time, FetchId)>,
 }
 
 /// Puts a response of a tier beneath memory into memory, unless its fetch was voided.

@@ -71,8 +71,8 @@ pub struct FetchTicket {
     lease: Option<FetchLease>,
     /// Why there was no claim; `None` if there was one.
     unclaimed: Option<Arc<KnownMiss>>,
-    /// Whether the body that is put has bytes of a response that was stored before.
-    has_stored_bytes: bool,
+    /// The order of the stored response of which the body that is put has bytes; `None` if all of them come with this fetch.
+    bytes_of: Option<(Time, FetchId)>,
 }
 
 impl FetchTicket {
@@ -105,7 +105,7 @@ impl FetchTicket {
             removals: None,
             lease: None,
             unclaimed: None,
-            has_stored_bytes: false,
+            bytes_of: None,
         }
     }
 
@@ -311,9 +311,9 @@ impl FetchTicket {
         self.state.happened(FetchEvent::Voided);
     }
 
-    /// Notes that the body has bytes of a response that was stored before.
-    pub(in crate::cache) fn uses_stored_bytes(&mut self) {
-        self.has_stored_bytes = true;
+    /// Notes that the body has bytes of `stored`.
+    pub(in crate::cache) fn uses_bytes_of(&mut self, stored: &Entry) {
+        self.bytes_of = Some(stored.order());
     }
 
     /// How long the fetch has taken so far.
@@ -412,7 +412,7 @@ impl FetchTicket {
             since,
             lease: self.lease.take(),
             now: self.claimed.saturating_add(age),
-            has_stored_bytes: self.has_stored_bytes,
+            bytes_of: self.bytes_of,
         };
         let outcome = in_time(self.recipients.put.send(put)).await;
         if let Ok(PutOutcome::Stored | PutOutcome::StoredStale) = outcome {

@@ -120,13 +120,13 @@ impl BodyWriter {
         self
     }
 
-    /// Joins the body, when it is stored, with bytes of a stored body before and after it. The offsets are those in the
-    /// stored body.
-    pub fn join(mut self, stored: &Body, before: Option<Span>, after: Option<Span>) -> Self {
+    /// Joins the body, when it is stored, with bytes of the body of `stored` before and after it. The offsets are those in
+    /// the stored body.
+    pub fn join(mut self, stored: &Entry, before: Option<Span>, after: Option<Span>) -> Self {
         let budget = self.ticket.budget();
-        let part = |span: Span| stored.part(*span.start(), *span.end(), budget);
+        let part = |span: Span| stored.body().part(*span.start(), *span.end(), budget);
         (self.before, self.after) = (before.map(part), after.map(part));
-        self.ticket.uses_stored_bytes();
+        self.ticket.uses_bytes_of(stored);
         self
     }
 

@@ -46,21 +46,21 @@ impl RemovingPurges {
     /// under way has still to remove. In the second case the tiers beneath memory, which are told of a purge when it begins,
     /// would keep them.
     pub(in crate::cache) fn concern(&self, put: &Put, store: &Store) -> bool {
-        if !put.has_stored_bytes {
+        let Some(bytes_of) = put.bytes_of else {
             return false;
-        }
+        };
         let is_after_purges = put.id >= self.last_step;
         if is_after_purges && self.under_way.is_empty() {
             return false;
         }
-        let is_same = |entry: &&Arc<Entry>| entry.head().same_variant(put.entry.head());
         let stored = [&put.key, &put.key.shared()].map(|key: &Key| store.peek(key));
-        let variants = stored.iter().flatten().flat_map(|one| one.variants.iter());
-        let same = variants.filter(is_same);
-        if !is_after_purges && same.clone().next().is_none() {
+        let mut variants = stored.iter().flatten().flat_map(|one| one.variants.iter());
+        // A later response of the same variant may have taken its place.
+        let source = variants.find(|entry| entry.order() == bytes_of);
+        if !is_after_purges && source.is_none() {
             return true;
         }
-        let named = same.chain([&put.entry]);
+        let named = source.into_iter().chain([&put.entry]);
         self.name_one(&put.key.resource, named)
     }
 

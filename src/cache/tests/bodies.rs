@@ -304,11 +304,8 @@ fn memory_shared_by_combined_bodies_counts_once_and_is_released() {
             let new = Bytes::copy_from_slice(&body[place(first)..=place(last)]);
             let before = Some(0..=first - 1);
             let after = Some(last + 1..=body.len() as u64 - 1);
-            let writer = BodyWriter::new(ticket, plain_head(), Some(new.len() as u64)).join(
-                held[0].body(),
-                before,
-                after,
-            );
+            let writer = BodyWriter::new(ticket, plain_head(), Some(new.len() as u64))
+                .join(&held[0], before, after);
             writer.run(chunks(vec![new]), |_, _| {}).await;
             drop(held);
             let held = found(&cache, "/a").await;

@@ -184,19 +184,27 @@ fn what_is_purged_does_not_come_back_with_a_fetch_that_began_between_two_chunks(
             let found = cache.send(Get(key(target))).await.unwrap();
             found.variants().next().cloned().unwrap()
         };
-        let (validated, part) = (stored("/497").await, stored("/498").await);
-        let (validation, rest) = (claimed(&cache, "/497").await, claimed(&cache, "/498").await);
+        let validated = stored("/496").await;
+        let parts = [stored("/497").await, stored("/498").await];
+        let validation = claimed(&cache, "/496").await;
+        let rests = [claimed(&cache, "/497").await, claimed(&cache, "/498").await];
         let whole = claimed(&cache, "/499").await;
         assert_eq!(purging.await.responses, 100);
         let freshened = validation.freshen(&validated, plain_head()).await;
         assert_eq!(freshened.unwrap_err(), Reason::Cleared);
-        let rest = BodyWriter::new(rest, plain_head(), Some(3));
-        let rest = rest.join(part.body(), Some(0..=2), None);
-        rest.run(chunks(vec![Bytes::from_static(b"new")]), |_, _| {})
-            .await;
+        // A later response has taken the place of the purged one.
+        store(&cache, "/498", b"new").await;
+        for (rest, part) in rests.into_iter().zip(&parts) {
+            let later = head_at("*/*", None, NOW.saturating_add(Duration::from_secs(1)));
+            let rest = BodyWriter::new(rest, later, Some(3));
+            let rest = rest.join(part, Some(0..=2), None);
+            rest.run(chunks(vec![Bytes::from_static(b"new")]), |_, _| {})
+                .await;
+        }
         fill(whole, b"new").await;
         let left = list(&cache, ListOrder::Path, 400, 10).await;
-        assert_eq!(paths(&left), ["/499"], "what is new is stored");
+        assert_eq!(paths(&left), ["/498", "/499"], "what is new is stored");
+        assert_eq!(stored("/498").await.body().len_bytes(), 3);
     });
 }
 

@@ -142,7 +142,7 @@ impl LeaderFetch<'_> {
         } = union.combination;
         let offsets_of = |range: ByteRange| offsets(range, union.stored.first);
         let writer = BodyWriter::new(self.ticket, head, Some(union.new.len_bytes())).join(
-            part.body(),
+            part,
             before.map(offsets_of),
             after.map(offsets_of),
         );

@@ -38,7 +38,8 @@ try('ZRANGEBYSCORE', key, 1, 1) try('ZREMRANGEBYSCORE', key, 0, 0) try('ZREM', k
 try('DEL', key)
 try('XADD', key, '*', 'f', 'v') try('XREVRANGE', key, '+', '-', 'COUNT', 1)
 try('DEL', key)
-try('SET', key, 1, 'PX', 1000) try('GET', key) try('STRLEN', key) try('PEXPIRE', key, 1000) try('PTTL', key)
+try('SET', key, 1, 'PX', 1000) try('GET', key) try('GETRANGE', key, 0, 1) try('STRLEN', key)
+try('PEXPIRE', key, 1000) try('PTTL', key)
 try('PUBLISH', ARGV[1], '')
 return refused
 ";

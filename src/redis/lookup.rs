@@ -9,8 +9,8 @@ use futures_util::future::try_join_all;
 use crate::redis::{
     address::{RecordName, SharedAddress},
     record::{
-        CHUNK_BYTES, ChunkedBody, SharedRecord, SharedRecordBody, chunk_count, read_chunk,
-        read_record,
+        CHECKSUM_BYTES, CHUNK_BYTES, ChunkedBody, SharedRecord, SharedRecordBody, chunk_count,
+        read_chunk, read_record,
     },
     replies,
     servers::{Line, SendError, Servers},
@@ -133,24 +133,28 @@ async fn chunk(
     index: u32,
 ) -> Result<Result<Bytes, RedisUnavailable>, SendError> {
     let key = shared.keys.chunk(name, body.nonce, index);
-    let mut command = cmd("GET");
-    command.arg(&key);
-    let value = match servers.send(&key, Line::Bulk, &command).await {
-        Err(SendError::Redis(error)) if replies::is_answer(&error) => {
-            return Ok(Err(RedisUnavailable::Corrupt));
-        }
-        value => value?,
-    };
-    if value == Value::Nil {
-        return Ok(Err(RedisUnavailable::Gone));
-    }
     let begin = u64::from(index) * CHUNK_BYTES as u64;
     let length = body
         .body_bytes
         .saturating_sub(begin)
         .min(CHUNK_BYTES as u64);
     let length = usize::try_from(length).unwrap_or(CHUNK_BYTES);
+    // One that is longer comes with a byte too many, and not as a whole: all parts together may be as long as the record
+    // says, and not longer.
+    let last = length + CHECKSUM_BYTES;
+    let mut command = cmd("GETRANGE");
+    command.arg(&key).arg(0).arg(last);
+    let value = match servers.send(&key, Line::Bulk, &command).await {
+        Err(SendError::Redis(error)) if replies::is_answer(&error) => {
+            return Ok(Err(RedisUnavailable::Corrupt));
+        }
+        value => value?,
+    };
     let bytes = replies::bytes(value).map(Bytes::from);
+    // Nothing is a part that is not there.
+    if bytes.as_ref().is_some_and(Bytes::is_empty) {
+        return Ok(Err(RedisUnavailable::Gone));
+    }
     let bytes = bytes.and_then(|bytes| read_chunk(bytes, body.nonce, index, length));
     Ok(bytes.ok_or(RedisUnavailable::Corrupt))
 }

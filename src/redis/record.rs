@@ -21,7 +21,8 @@ pub(super) const MAX_INLINE_BYTES: usize = 16 * 1024;
 pub(super) const CHUNK_BYTES: usize = 256 * 1024;
 /// The fixed part: version, kind, epoch, position, nonce, and the lengths of body, resource, partition and head.
 const FIXED_BYTES: usize = 2 + 16 + 8 + 16 + 8 + 4 + 4 + 4;
-const CHECKSUM_BYTES: usize = 8;
+/// The checksum of a record, and of a part of a body.
+pub(super) const CHECKSUM_BYTES: usize = 8;
 
 /// A record to write.
 #[derive(Debug)]
@@ -65,13 +66,23 @@ pub enum SharedRecordBody {
     Chunked(ChunkedBody),
 }
 
+impl SharedRecordBody {
+    /// Its length in bytes.
+    pub fn len_bytes(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => bytes.len() as u64,
+            Self::Chunked(body) => body.body_bytes,
+        }
+    }
+}
+
 /// Where a body is, and which parts it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChunkedBody {
     pub(super) address: SharedAddress,
     pub(super) nonce: u128,
     /// Its length in bytes.
-    pub body_bytes: u64,
+    pub(super) body_bytes: u64,
     pub(super) chunks: u32,
 }
 

@@ -67,6 +67,10 @@ impl Cache {
         let Some(tier) = self.shared() else {
             return Loaded::Not(ticket.into());
         };
+        let bytes = response.body.len_bytes();
+        if ticket.room(bytes, bytes).await.is_err() {
+            return Loaded::Not(ticket.into());
+        }
         let pieces = match &response.body {
             SharedRecordBody::Inline(bytes) => Ok(vec![bytes.clone()]),
             SharedRecordBody::Chunked(body) => tier.redis.body(body).await,
@@ -74,10 +78,6 @@ impl Cache {
         let Ok(pieces) = pieces else {
             return Loaded::Not(ticket.into());
         };
-        let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
-        if ticket.room(bytes, bytes).await.is_err() {
-            return Loaded::Not(ticket.into());
-        }
         let body = body_of(&pieces, ticket.budget());
         let (key, stamp) = (response.key.clone(), response.stamp);
         let entry = response.with_body(body, ticket.id(), ticket.budget());

@@ -109,6 +109,30 @@ async fn a_body_with_a_missing_or_changed_part_is_a_miss() {
 
 #[tokio::test]
 #[ignore = "needs redis-server: cargo test -- --include-ignored"]
+async fn of_a_part_that_is_longer_than_it_should_be_no_more_is_read() {
+    let server = RedisServer::start();
+    let one = Instance::ready(&server, "1").await;
+    one.put(one.record("/a", &[b'x'; 20_000])).await;
+    let key = server.keys("*:b:*:0").remove(0);
+    server.command(&["SETRANGE", &key, "10000000", "y"]);
+    let record = one.get("/a").await.pop().unwrap();
+    let SharedRecordBody::Chunked(chunked) = record.body else {
+        panic!("the body is large");
+    };
+    let sent_bytes = || {
+        let info = server.command(&["INFO", "stats"]);
+        let mut lines = info.lines();
+        let sent = lines.find_map(|line| line.strip_prefix("total_net_output_bytes:"));
+        sent.unwrap().parse::<u64>().unwrap()
+    };
+    let before = sent_bytes();
+    let error = one.redis.body(&chunked).await;
+    assert_eq!(error, Err(RedisUnavailable::Corrupt));
+    assert!(sent_bytes() - before < 1_000_000);
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
 async fn garbage_and_wrong_types_under_the_key_of_a_record_are_a_miss() {
     let server = RedisServer::start();
     let one = Instance::ready(&server, "1").await;

@@ -11,7 +11,7 @@ use crate::{
         found::PutOutcome,
         handle::Cache,
         store::{
-            body::{Body, Piece},
+            body::{Body, LOADED_PIECE_BYTES, Piece},
             budget::Budget,
             entry::Entry,
             key::Key,
@@ -27,8 +27,6 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
 const MOST_READ_BYTES: u64 = 1024 * 1024;
 /// After so many bytes other tasks of the thread run.
 const READ_AT_ONCE_BYTES: u64 = 256 * 1024;
-/// The pieces of a body that is loaded, in bytes.
-const PIECE_BYTES: usize = 64 * 1024;
 
 /// What came of loading a response.
 #[derive(Debug)]
@@ -137,7 +135,7 @@ async fn read(large: &LargeBody, ticket: &FetchTicket) -> Result<Option<Body>, D
         if ticket.room(read_bytes, bytes.len() as u64).await.is_err() {
             return Ok(None);
         }
-        for piece in bytes.chunks(PIECE_BYTES) {
+        for piece in bytes.chunks(LOADED_PIECE_BYTES) {
             pieces.push(Piece::copy_of(piece, 0, ticket.budget()));
         }
         read_bytes += bytes.len() as u64;

@@ -9,7 +9,7 @@ use crate::{
         fetches::reader::FetchId,
         namespace::KeyName,
         store::{
-            body::{Body, Piece},
+            body::{Body, LOADED_PIECE_BYTES, Piece},
             budget::Budget,
             entry::Entry,
             key::Key,
@@ -68,9 +68,30 @@ pub(super) fn read_head(bytes: &[u8], ahead_millis: i64) -> Option<(StoredHead, 
     Some((head, u32::from_le_bytes(*prefix)))
 }
 
-/// A body of these pieces.
-pub(super) fn body_of(pieces: &[Bytes], budget: &Arc<Budget>) -> Body {
-    let pieces = pieces.iter().filter(|piece| !piece.is_empty());
+/// A body of these parts.
+pub(super) fn body_of(parts: &[Bytes], budget: &Arc<Budget>) -> Body {
+    let pieces = parts
+        .iter()
+        .flat_map(|part| part.chunks(LOADED_PIECE_BYTES));
     let copies = pieces.map(|piece| Piece::copy_of(piece, 0, budget));
     Body::new(copies.collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_cut_into_pieces_as_one_that_was_fetched() {
+        let parts = [
+            Bytes::from(vec![b'a'; 256 * 1024]),
+            Bytes::new(),
+            Bytes::from_static(b"bc"),
+        ];
+        let body = body_of(&parts, &Budget::new(1024 * 1024));
+        let pieces: Vec<Bytes> = body.pieces().collect();
+        let lengths: Vec<usize> = pieces.iter().map(Bytes::len).collect();
+        assert_eq!(lengths, [[LOADED_PIECE_BYTES; 4].as_slice(), &[2]].concat());
+        assert_eq!(pieces.concat(), parts.concat());
+    }
 }

@@ -23,6 +23,8 @@ use crate::{
 
 /// The memory of a piece beyond its bytes: the node, its share of the list, allocations.
 const PIECE_OVERHEAD_BYTES: u64 = 104;
+/// The length of the pieces of a body that is loaded from a tier beneath memory, in bytes.
+pub(in crate::cache) const LOADED_PIECE_BYTES: usize = 64 * 1024;
 /// Pieces with a mean length below this are joined when the body is complete.
 const SMALL_PIECE_BYTES: usize = 1280;
 /// The largest piece that joining makes.

@@ -15,7 +15,7 @@ use caching_proxy::{
     error::Chain,
     mask,
     origin::{self, Destination, OriginError},
-    server::{Listeners, PlainRequests, Server},
+    server::{self, Listeners, PlainRequests, Server, StartError},
     tls::ServerTls,
 };
 use rustls::ClientConfig;
@@ -80,6 +80,8 @@ impl Startup {
         drop(given);
         if let Some(other) = &mut taken_over {
             let pid = other.instance().pid;
+            // Errors that come later leave no proxy.
+            server::check_tiers(&self.config, pid).map_err(StartError::from)?;
             other
                 .begin()
                 .map_err(|source| Failure::TakeOverEnded { pid, source })?;

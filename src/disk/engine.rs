@@ -62,6 +62,19 @@ impl Disk {
         Self::open_with(parts).map_err(|error| OpenError::io("open", dir, error))
     }
 
+    /// Checks that a directory can be opened as soon as the process `user` does not use it any more. It is made if it is not
+    /// there.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] if it cannot be opened, or if another process uses it.
+    pub fn check(dir: &Path, user: u32) -> Result<(), OpenError> {
+        match StoreDirectory::open(dir) {
+            Err(OpenError::Locked { holder, .. }) if holder == Some(user) => Ok(()),
+            opened => opened.map(drop),
+        }
+    }
+
     /// Opens a store by its files.
     pub(super) fn open_with(parts: OpenParts) -> std::io::Result<Opened> {
         let secret = parts.secret;

@@ -94,7 +94,7 @@ const MAX_ORIGIN_CONNECTIONS: usize = 1024;
 
 pub use self::{
     listeners::{Listeners, PlainRequests},
-    tiers::{TierError, redis_tls},
+    tiers::{TierError, check_tiers, redis_tls},
 };
 
 /// Why a server cannot start.

@@ -14,7 +14,7 @@ use crate::{
     cache::{Cache, DiskTier, Namespace, OpenedTier, SharedTier, SharingSettings},
     clock,
     config::Config,
-    disk::{DiskLimits, OpenError},
+    disk::{Disk, DiskLimits, OpenError},
     origin::{self, CaError},
     policy::IdentitySecret,
     redis::{OwnTiers, Redis, RedisEvents, RedisSettings, RedisSettingsError, RedisUrl},
@@ -57,6 +57,21 @@ pub enum TierError {
         /// Its length, or the longest allowed length and one more.
         bytes: usize,
     },
+}
+
+/// Checks that the tiers of `config` can be opened as soon as the process `user` has closed its own.
+///
+/// # Errors
+/// They cannot be opened.
+pub fn check_tiers(config: &Config, user: u32) -> Result<(), TierError> {
+    if let Some(path) = &config.shared_tier.identity_secret_file {
+        read_secret(path)?;
+    }
+    if let Some(directory) = &config.store.directory {
+        Disk::check(directory, user)?;
+    }
+    redis_tls(config)?;
+    Ok(())
 }
 
 /// A cache with its tiers.

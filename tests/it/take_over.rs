@@ -235,6 +235,22 @@ fn a_process_that_cannot_start_leaves_the_proxy_as_it_was() {
 }
 
 #[test]
+fn tiers_that_cannot_be_opened_leave_the_proxy_as_it_was() {
+    let (home, origin) = (Home::new(), origin(&Gate::default()));
+    let proxy = home.start(&origin.url(), STORE);
+    proxy.get("/a").expect(200, "MISS", "/a #0");
+    let _other = home.start(&origin.url(), &["--store", "other"]);
+    home.write("file", "");
+    let start = |args: &[&str]| Finished::of(command(&home, &proxy, &origin, args));
+    start(&["--store", "file"]).refused(2, &["file is not a directory"]);
+    start(&["--store", "other"]).refused(3, &["other is in use by"]);
+    let secret = ["--redis", "redis://127.0.0.1:1", "--identity-secret-file"];
+    start(&[&secret[..], &["none"]].concat()).refused(2, &["cannot read the secret"]);
+    proxy.get("/a").expect(200, "HIT", "/a #0");
+    assert!(!proxy.log().contains("takes over"), "{}", proxy.log());
+}
+
+#[test]
 fn without_a_proxy_on_the_port_the_start_is_as_usual() {
     let (home, origin) = (Home::new(), origin(&Gate::default()));
     let proxy = home.start(&origin.url(), &["--take-over"]);

@@ -3,6 +3,7 @@
 mod deployment_args;
 mod entry_args;
 mod examples;
+mod limit_args;
 mod negative_values;
 mod offline_args;
 mod running_args;
@@ -20,6 +21,7 @@ use self::examples::{LONG_EXAMPLES, SHORT_EXAMPLES};
 pub use self::{
     deployment_args::DeploymentArgs,
     entry_args::{LsArgs, PurgeArgs, ShowArgs, Sort},
+    limit_args::LimitArgs,
     offline_args::{ExportArgs, ImportArgs, OfflineArgs, OfflineSettingsArgs, Switch},
     running_args::RunningArgs,
     sharing_args::SharedTierArgs,
@@ -162,14 +164,6 @@ pub struct SettingsArgs {
     #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "DURATION")]
     pub coalesce_wait: Option<OsString>,
 
-    /// How long a tunnel (WebSocket) may be without a byte in either direction [default: 10m]
-    #[arg(long, help_heading = LIMITS, hide_short_help = true, value_name = "DURATION")]
-    pub tunnel_idle: Option<OsString>,
-
-    /// Most tunnels (WebSocket) that are open at a time [default: 1000]
-    #[arg(long, help_heading = LIMITS, hide_short_help = true, value_name = "NUMBER")]
-    pub max_tunnels: Option<OsString>,
-
     /// PEM file with certificates to trust in addition to the system's, such as a self-signed one of the origin
     #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "FILE")]
     pub origin_ca: Option<OsString>,
@@ -210,18 +204,6 @@ pub struct SettingsArgs {
     #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "LIST")]
     pub drop_headers: Option<OsString>,
 
-    /// Memory for the cache, as a size such as 1GiB [default: 256MiB]
-    #[arg(long, help_heading = LIMITS, hide_short_help = true, value_name = "SIZE")]
-    pub max_memory: Option<OsString>,
-
-    /// Largest body to cache, as a size such as 16MiB [default: a quarter of --max-memory]
-    #[arg(long, help_heading = LIMITS, hide_short_help = true, value_name = "SIZE")]
-    pub max_object: Option<OsString>,
-
-    /// Number of worker threads [default: one per CPU core]
-    #[arg(long, help_heading = LIMITS, hide_short_help = true, value_name = "NUMBER")]
-    pub workers: Option<OsString>,
-
     /// Serve a dashboard on this loopback address or port, such as 8001 [default: none]
     ///
     /// The proxy prints the link to open when it starts. /metrics has metrics for Prometheus.
@@ -244,6 +226,13 @@ pub struct SettingsArgs {
         reason = "a doc comment here would replace the help of the command"
     )]
     pub deployment: DeploymentArgs,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a doc comment here would replace the help of the command"
+    )]
+    pub limits: LimitArgs,
 
     #[command(flatten)]
     #[allow(
@@ -391,16 +380,11 @@ impl SettingsArgs {
             ("first-byte-timeout", self.first_byte_timeout),
             ("client-timeout", self.client_timeout),
             ("coalesce-wait", self.coalesce_wait),
-            ("tunnel-idle", self.tunnel_idle),
-            ("max-tunnels", self.max_tunnels),
-            ("max-memory", self.max_memory),
-            ("max-object", self.max_object),
             ("max-stale", self.max_stale),
             ("max-rate", self.max_rate),
             ("origin-ca", self.origin_ca),
             ("insecure", self.insecure),
             ("proxy", self.proxy),
-            ("workers", self.workers),
             ("preserve-host", self.preserve_host),
             ("no-rewrite", self.no_rewrite),
             ("cors", self.cors),
@@ -415,6 +399,7 @@ impl SettingsArgs {
         ]
         .into_iter()
         .chain(self.deployment.options())
+        .chain(self.limits.options())
         .chain(self.store.options())
         .chain(self.shared_tier.options())
         .chain(self.tls.options())

@@ -2,6 +2,8 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use caching_proxy::config::Config;
+
 use crate::failure::Failure;
 
 /// Descriptors of an idle proxy besides its workers, with some spare ones for connections.
@@ -25,8 +27,10 @@ pub(crate) fn raise() {
     }
 }
 
-/// Checks that the workers can start: libraries panic if they get no descriptor for a thread.
-pub(crate) fn check(workers: usize) -> Result<(), Failure> {
+/// Checks that the workers can start: libraries panic if they get no descriptor for a thread. Warns if not all clients can be
+/// connected.
+pub(crate) fn check(config: &Config) -> Result<(), Failure> {
+    let workers = config.workers;
     let least = FILES_BESIDE_WORKERS + FILES_PER_WORKER * workers as u64;
     match getrlimit(Resource::Nofile).current {
         Some(limit) if limit < least => Err(Failure::FewFiles {
@@ -34,6 +38,13 @@ pub(crate) fn check(workers: usize) -> Result<(), Failure> {
             workers,
             least,
         }),
+        Some(limit) if limit < least + config.max_clients as u64 => {
+            log::warn!(
+                "the limit of open files is {limit}, too few for --max-clients {}: raise it (ulimit -n), or lower that",
+                config.max_clients
+            );
+            Ok(())
+        }
         _ => Ok(()),
     }
 }

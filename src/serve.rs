@@ -58,7 +58,7 @@ impl Startup {
     ) -> Result<(), Failure> {
         let tls = tls_for(&self.config)?;
         file_limit::raise();
-        file_limit::check(self.config.workers)?;
+        file_limit::check(&self.config)?;
         let inherited = std::mem::take(&mut self.inherited);
         // Before the certificates: a local one is for the address of --bind.
         self.take_addresses(&inherited)?;

@@ -1,7 +1,10 @@
-//! The default lists of headers and cookies, and the number of workers.
+//! The default lists of headers and cookies, and numbers of workers and clients.
 
 use super::value::MAX_WORKERS;
 use crate::mask::DEFAULT_NAMES;
+
+/// Client connections at a time.
+pub(super) const DEFAULT_MAX_CLIENTS: usize = 8192;
 
 /// Request headers that identify a user, besides Authorization and Cookie.
 pub(super) const DEFAULT_IDENTITY_HEADERS: &[&str] = &[

@@ -36,6 +36,7 @@ pub(super) const KEYS: &[&str] = &[
     "tunnel_idle",
     "max_tunnels",
     "workers",
+    "max_clients",
     "preserve_host",
     "no_rewrite",
     "cors",

@@ -80,7 +80,7 @@ pub use self::{
     tunnels::TunnelSettings,
 };
 use self::{
-    defaults::{cores, default_masked_parameters},
+    defaults::{DEFAULT_MAX_CLIENTS, cores, default_masked_parameters},
     deployment::Listens,
     file::{Presence, SettingsFile},
     keys::KEYS,
@@ -164,6 +164,8 @@ pub struct Config {
     pub origin_settings: OriginSettings,
     /// Number of worker threads.
     pub workers: usize,
+    /// Most client connections at a time, over all workers.
+    pub max_clients: usize,
     /// Forward the client's Host instead of the origin's.
     pub preserve_host: bool,
     /// Leave addresses of the origin in responses, and of the proxy in requests.
@@ -210,6 +212,7 @@ impl Config {
             origin_ca: None,
             origin_settings: OriginSettings::default(),
             workers: cores(),
+            max_clients: DEFAULT_MAX_CLIENTS,
             preserve_host: false,
             no_rewrite: false,
             cors: false,
@@ -342,6 +345,9 @@ impl<'a> SettingSources<'a> {
                 .get("workers", value::workers)?
                 .flatten()
                 .unwrap_or_else(cores),
+            max_clients: self
+                .get("max-clients", value::connections)?
+                .unwrap_or(DEFAULT_MAX_CLIENTS),
             preserve_host: self.switch("preserve-host")?,
             no_rewrite: self.switch("no-rewrite")?,
             cors: self.switch("cors")?,

@@ -124,6 +124,7 @@ impl Config {
             origin_ca,
             origin_settings,
             workers: _,
+            max_clients: _,
             preserve_host: _,
             no_rewrite: _,
             cors: _,
@@ -165,10 +166,11 @@ impl Config {
         values
     }
 
-    /// The settings about workers, headers, cookies and logging.
+    /// The settings about workers, clients, headers, cookies and logging.
     fn other_values(&self) -> Vec<(&'static str, Value)> {
         vec![
             ("workers", json!(self.workers)),
+            ("max_clients", json!(self.max_clients)),
             ("preserve_host", json!(self.preserve_host)),
             ("no_rewrite", json!(self.no_rewrite)),
             ("cors", json!(self.cors)),

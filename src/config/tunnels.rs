@@ -11,8 +11,6 @@ use super::{
 
 const DEFAULT_IDLE: Duration = Duration::from_secs(600);
 const DEFAULT_MAX: usize = 1000;
-/// More connections than that no system has for one program.
-const LARGEST_MAX: usize = 1_000_000;
 
 /// Limits of tunnels (WebSocket).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +43,7 @@ impl TunnelSettings {
 impl SettingSources<'_> {
     pub(super) fn tunnels(&self) -> Result<TunnelSettings, ConfigError> {
         let max = self.get("max-tunnels", |given| {
-            value::count(given, "tunnels", LARGEST_MAX)
+            value::count(given, "tunnels", value::MAX_CONNECTIONS)
         })?;
         Ok(TunnelSettings {
             idle: self.wait("tunnel-idle", DEFAULT_IDLE)?,

@@ -21,6 +21,8 @@ use crate::{
 pub(super) const MAX_PATTERN_BYTES: usize = 256;
 /// The most origins in one list.
 const MAX_MEMBERS: usize = 16;
+/// More connections than that no system has for one program.
+pub(super) const MAX_CONNECTIONS: usize = 1_000_000;
 /// The most workers.
 pub(super) const MAX_WORKERS: usize = 512;
 
@@ -341,6 +343,11 @@ pub(super) fn workers(given: &Given) -> Result<Option<usize>, ValueError> {
                 "a number of threads from 1 to {MAX_WORKERS}, or \"auto\""
             ))
         })
+}
+
+/// A number of connections.
+pub(super) fn connections(given: &Given) -> Result<usize, ValueError> {
+    count(given, "connections", MAX_CONNECTIONS)
 }
 
 /// A number from 1 to `max` of what `name` says.

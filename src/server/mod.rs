@@ -87,8 +87,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How many bytes for a client may wait in the system before they are sent. The system says that it takes more when about
 /// half of them are left, so a client that reads this much shows that it reads.
 const MAX_UNSENT_BYTES: u32 = 128 * 1024;
-/// Most client connections at a time, over all workers.
-const MAX_CLIENTS: usize = 8192;
 /// Most connections to one origin at a time, over all workers.
 const MAX_ORIGIN_CONNECTIONS: usize = 1024;
 
@@ -206,7 +204,7 @@ impl Server {
         };
         let listeners: Vec<TcpListener> = plain.into_iter().chain(for_tls).collect();
         listeners.iter().for_each(set_client_options);
-        let limits = (config.workers, MAX_CLIENTS);
+        let limits = (config.workers, config.max_clients);
         Ok(Self {
             shared: all,
             in_force,

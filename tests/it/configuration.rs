@@ -78,6 +78,7 @@ fn every_setting_can_be_set_in_the_file() {
         "max_memory = \"64MiB\"".to_owned(),
         "max_object = \"1MiB\"".to_owned(),
         "workers = 1".to_owned(),
+        "max_clients = 3".to_owned(),
     ];
     home.write("config/proxy.toml", &(lines.join("\n") + "\n"));
     let proxy = Instance::launch(home.command(&[]), port).expect("the port was free");
@@ -266,6 +267,7 @@ fn help_shows_every_flag_and_ends_with_examples() {
         "--max-object",
         "--origin-ca",
         "--workers",
+        "--max-clients",
         "--tunnel-idle",
         "--max-tunnels",
         "--preserve-host",
@@ -308,6 +310,7 @@ fn the_shipped_file_has_every_key_and_changes_nothing() {
         "max_object",
         "origin_ca",
         "workers",
+        "max_clients",
         "tunnel_idle",
         "max_tunnels",
     ];

@@ -345,3 +345,44 @@ fn clients_wait_while_all_files_are_open() {
     let log = proxy.whole_log();
     assert_eq!(log.matches("cannot accept connections").count(), 1, "{log}");
 }
+
+#[test]
+fn a_client_beyond_the_limit_waits_until_another_one_leaves() {
+    let origin = Origin::counting("Cache-Control: no-store\r\n");
+    let home = Home::new();
+    let args = ["--max-clients", "2", "--workers", "1"];
+    let proxy = home.start(&origin.url(), &args);
+    let connect = || {
+        let mut client = Client::connect(proxy.port);
+        assert_eq!(client.ask("/a", "").answer().status(), 200);
+        client
+    };
+    let mut clients = [connect(), connect()];
+    let mut third = Client::connect(proxy.port);
+    third.ask("/third", "");
+    for client in &mut clients {
+        assert_eq!(client.ask("/a", "").answer().status(), 200);
+    }
+    assert!(origin.seen().iter().all(|seen| seen.target() == "/a"));
+    drop(clients);
+    third.answer().expect(200, "MISS", "GET /third #0");
+}
+
+#[test]
+fn too_few_open_files_for_all_clients_are_a_warning() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    let url = origin.url();
+    let port = crate::ports::free_port();
+    let args = [
+        "--origin",
+        &url,
+        "--port",
+        &port.to_string(),
+        "--workers",
+        "1",
+    ];
+    let command = home.command_after("ulimit -n 500", &args);
+    let proxy = crate::instance::Instance::launch(command, port).unwrap();
+    proxy.log_line(&["WARN", "limit of open files is 500", "--max-clients 8192"]);
+}

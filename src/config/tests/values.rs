@@ -207,6 +207,8 @@ fn a_wrong_value_is_refused_with_its_source_and_a_correction() {
         ("max-stale", "forever"),
         ("workers", "0"),
         ("workers", "513"),
+        ("max-clients", "0"),
+        ("max-clients", "1000001"),
         ("preserve-host", "maybe"),
     ] {
         let error = flag_with(flag, text).unwrap_err();

@@ -1,5 +1,7 @@
 //! Parses values: one function per kind of value, which also checks the bounds.
 
+mod counts;
+
 use std::{
     borrow::Cow,
     ffi::OsString,
@@ -11,6 +13,7 @@ use std::{
 use bytesize::ByteSize;
 use toml::Value;
 
+pub(super) use self::counts::{MAX_CONNECTIONS, MAX_WORKERS, connections, count, workers};
 use super::{LogFormat, error::ValueError, file::Written};
 use crate::{
     origin::OriginUrl,
@@ -21,10 +24,6 @@ use crate::{
 pub(super) const MAX_PATTERN_BYTES: usize = 256;
 /// The most origins in one list.
 const MAX_MEMBERS: usize = 16;
-/// More connections than that no system has for one program.
-pub(super) const MAX_CONNECTIONS: usize = 1_000_000;
-/// The most workers.
-pub(super) const MAX_WORKERS: usize = 512;
 
 /// A value as written, before it is parsed.
 #[derive(Debug)]
@@ -326,36 +325,6 @@ pub(super) fn optional_duration(
                 other => other,
             }),
     }
-}
-
-/// A number of threads. `None` for `auto`, one per core.
-pub(super) fn workers(given: &Given) -> Result<Option<usize>, ValueError> {
-    if given.text() == Some("auto") {
-        return Ok(None);
-    }
-    given
-        .integer()
-        .and_then(|number| usize::try_from(number).ok())
-        .filter(|number| (1..=MAX_WORKERS).contains(number))
-        .map(Some)
-        .ok_or_else(|| {
-            given.is_not(format!(
-                "a number of threads from 1 to {MAX_WORKERS}, or \"auto\""
-            ))
-        })
-}
-
-/// A number of connections.
-pub(super) fn connections(given: &Given) -> Result<usize, ValueError> {
-    count(given, "connections", MAX_CONNECTIONS)
-}
-
-/// A number from 1 to `max` of what `name` says.
-pub(super) fn count(given: &Given, name: &str, max: usize) -> Result<usize, ValueError> {
-    let number = given.integer();
-    let number = number.and_then(|number| usize::try_from(number).ok());
-    let number = number.filter(|number| (1..=max).contains(number));
-    number.ok_or_else(|| given.is_not(format!("a number of {name} from 1 to {max}")))
 }
 
 pub(super) fn boolean(given: &Given) -> Result<bool, ValueError> {

@@ -300,9 +300,8 @@ impl Keeper {
             log::info!("Redis is in use again");
         }
         if has_changed && !is_usable {
-            self.shared
-                .reason
-                .store(Arc::new("Redis was too slow or failed".into()));
+            let reason = "what other instances have ended is applied first";
+            self.shared.reason.store(Arc::new(reason.into()));
         }
     }
 
@@ -340,6 +339,8 @@ impl Keeper {
         if state.alone_until.is_some() || !self.shared.is_left_alone() {
             return;
         }
+        let reason = "Redis was too slow or failed";
+        self.shared.reason.store(Arc::new(reason.into()));
         let now = Instant::now();
         state.alone_until = Some(self.pauses.begin(now));
         if self.pauses.is_logged(now) {

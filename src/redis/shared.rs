@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -216,16 +216,20 @@ impl RedisShared {
         }
     }
 
-    /// The result of a call, if it comes within a time. Failures are counted.
+    /// The result of a call, if it comes within a time. Failures are counted until a call was answered as quickly as a
+    /// lookup has to be: a write may take longer, and does not show that Redis can be asked.
     pub(super) async fn within<T>(
         &self,
         limit: Duration,
         weight: Weight,
         call: impl Future<Output = Result<T, SendError>>,
     ) -> Result<T, RedisUnavailable> {
+        let begun = Instant::now();
         match timeout(limit, call).await {
             Ok(Ok(value)) => {
-                self.failures.store(0, Ordering::SeqCst);
+                if begun.elapsed() <= self.timeout {
+                    self.failures.store(0, Ordering::SeqCst);
+                }
                 Ok(value)
             }
             Ok(Err(SendError::Redis(error))) if replies::is_answer(&error) => {

@@ -4,6 +4,7 @@ mod node;
 mod relay;
 #[path = "../../src/redis/tests/server.rs"]
 mod server;
+mod slow_redis;
 mod stopped;
 mod truth;
 mod upheavals;

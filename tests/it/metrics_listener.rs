@@ -22,9 +22,14 @@ struct Watched {
 
 impl Watched {
     fn start(home: &Home, origin: &str) -> Self {
+        Self::start_with(home, origin, &[])
+    }
+
+    fn start_with(home: &Home, origin: &str, args: &[&str]) -> Self {
         let metrics = free_port();
         let address = format!("0.0.0.0:{metrics}");
-        let proxy = home.start(origin, &["--metrics", &address, "--store", "cache"]);
+        let all = [&["--metrics", &address, "--store", "cache"], args].concat();
+        let proxy = home.start(origin, &all);
         proxy.log_line(&["metrics and health checks on", &address]);
         Self { proxy, metrics }
     }
@@ -47,7 +52,10 @@ impl Watched {
 fn the_guide_lists_every_metric() {
     let origin = Origin::counting("");
     let home = Home::new();
-    let watched = Watched::start(&home, &origin.url());
+    let tls_port = free_port().to_string();
+    // The metrics of what is switched on are there, also if there is no Redis.
+    let args = ["--redis", "unix:/none", "--tls", "--tls-port", &tls_port];
+    let watched = Watched::start_with(&home, &origin.url(), &args);
     let metrics = watched.get("/metrics").text();
     let of_program = metrics.lines().filter_map(|line| {
         let name = line.strip_prefix("# TYPE caching_proxy_")?;

@@ -1,6 +1,8 @@
 //! `--redis`: several proxies, one cache.
 
+mod metrics;
 mod node;
+mod one_fetch;
 mod relay;
 #[path = "../../src/redis/tests/server.rs"]
 mod server;

@@ -13,7 +13,11 @@ use caching_proxy::{
     reload::Reload,
     server::Server,
 };
-use tokio::{sync::mpsc::Receiver, time::sleep};
+use tokio::{
+    sync::mpsc::{self, Receiver},
+    task::JoinHandle,
+    time::sleep,
+};
 
 use crate::{
     failure::Failure,
@@ -39,6 +43,8 @@ pub(crate) struct RunningProxy {
     pub(crate) offered: Arc<Vec<TcpListener>>,
     /// Gets such a process.
     pub(crate) taken: Receiver<HandOver>,
+    /// Ends when the process has said all that it ends from which this one has taken over. `None` if there was none.
+    pub(crate) process_before: Option<JoinHandle<()>>,
 }
 
 impl RunningProxy {
@@ -50,7 +56,7 @@ impl RunningProxy {
         loop {
             tokio::select! {
                 action = self.signals.next() => match action {
-                    SignalAction::Stop => return self.stop().await,
+                    SignalAction::Stop => return self.stop().await.map(drop),
                     // The reload logs its own result.
                     SignalAction::Reload => drop(self.reload.run().await),
                 },
@@ -66,46 +72,65 @@ impl RunningProxy {
         log::info!(
             "process {pid} takes over the port: finishing requests in progress (Ctrl-C to stop at once)"
         );
-        let ends = self.server.hand_over().await;
-        // The other process opens all this.
-        self.offered = Arc::default();
-        (self.dashboard, self.metrics) = (None, None);
+        // Only one process can take over, and it opens all this. First what ends stored responses, so that each is cleared
+        // before the store is closed.
+        (self.taken, self.offered) = (mpsc::channel(1).1, Arc::default());
         if let Some(control) = self.control.take() {
             control.stop().await;
         }
+        (self.dashboard, self.metrics) = (None, None);
+        let ends = self.server.hand_over().await;
+        let mut stopped = Ok(());
         let finished = async {
+            let drained = async {
+                self.server.drained().await;
+                // What it tells is passed on.
+                if let Some(ends) = &mut self.process_before {
+                    let _ = ends.await;
+                }
+            };
             tokio::select! {
-                () = self.server.drained() => {}
+                () = drained => {}
                 () = sleep(HAND_OVER_LIMIT) => {}
                 () = self.signals.stop_after(Instant::now()) => {}
             }
-            self.server.settle().await;
+            let before = self.process_before.as_ref();
+            let are_before_known = before.is_none_or(JoinHandle::is_finished);
+            match self.stop().await {
+                Ok(are_known) => are_known && are_before_known,
+                Err(error) => {
+                    stopped = Err(error);
+                    false
+                }
+            }
         };
         if let Err(error) = process.release(ends, finished).await {
             log::warn!("process {pid}, which has taken over, does not listen any more: {error}");
         }
-        self.stop().await
+        stopped
     }
 
-    /// Finishes the requests in progress, unless a second signal stops the proxy at once.
-    async fn stop(mut self) -> Result<(), Failure> {
+    /// Finishes the requests in progress, unless a second signal stops the proxy at once. The result is that of
+    /// [`Server::stop`].
+    async fn stop(mut self) -> Result<bool, Failure> {
         log::info!("shutting down: finishing requests in progress (Ctrl-C again to quit now)");
         // Who connects from now on is refused.
         self.offered = Arc::default();
         let shared = self.server.shared();
         let stopped = async {
-            self.server.stop().await;
+            let is_known = self.server.stop().await;
             // Last, so that the cache can be cleared as long as anything is served from it.
             if let Some(control) = self.control {
                 control.stop().await;
             }
+            is_known
         };
         tokio::select! {
-            () = stopped => {
+            is_known = stopped => {
                 if let Some(sentence) = Saved::of(&shared.observer.totals()).sentence() {
                     log::info!("{sentence}");
                 }
-                Ok(())
+                Ok(is_known)
             }
             () = self.signals.stop_after(Instant::now() + SAME_SIGNAL) => Err(Failure::Killed),
         }

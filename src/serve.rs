@@ -264,9 +264,8 @@ async fn run(
     } = sockets;
     let server = Server::start(Arc::clone(&config), tls.clone(), clients)?;
     let reload = server.reload(loader);
-    if let Some(other) = taken_over {
-        actix_web::rt::spawn(other.apply_ends(server.cache()));
-    }
+    let apply_ends = |other: TakeOver| actix_web::rt::spawn(other.apply_ends(server.cache()));
+    let process_before = taken_over.map(apply_ends);
     let mut taken = mpsc::channel(1).1;
     let serve = |mut socket: ControlSocket| {
         taken = socket.offer(&offered);
@@ -298,6 +297,7 @@ async fn run(
         metrics,
         offered,
         taken,
+        process_before,
     }
     .run()
     .await

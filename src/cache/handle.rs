@@ -21,6 +21,7 @@ use crate::cache::{
         memory::Store,
     },
     unavailable::{CacheUnavailable, PATIENCE, in_time},
+    unsafe_requests::UnsafeRequestCount,
 };
 
 /// The number of a fetch has that of the start of the actor, so that a fetch of a later start has a later number. There are
@@ -35,6 +36,7 @@ pub struct Cache {
     pub(super) changes: Arc<ChangeCounts>,
     pub(super) budget: Arc<Budget>,
     max_object_bytes: u64,
+    pub(super) unsafe_requests: UnsafeRequestCount,
     disk: Option<Arc<DiskTier>>,
     shared: Option<Arc<SharedTier>>,
 }
@@ -48,6 +50,7 @@ impl Cache {
             changes: ChangeCounts::new(),
             budget: Budget::new(max_memory_bytes),
             max_object_bytes,
+            unsafe_requests: UnsafeRequestCount::default(),
             disk: None,
             shared: None,
         }

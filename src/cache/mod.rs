@@ -20,6 +20,7 @@
 //! | `room` | evictions for what arrives and what is stored, in steps |
 //! | `recent` | a bounded number of values by hash |
 //! | `successor` | the process that has taken over, as the actor knows it |
+//! | `unsafe_requests` | the number of unsafe requests in progress |
 //! | `namespace` | [`Namespace`]: the names of keys in the tiers beneath memory |
 //! | `manage` | [`Cache::list`], [`Cache::purge`]: a chunk at a time |
 //!
@@ -61,6 +62,7 @@ mod successor;
 #[cfg(test)]
 mod tests;
 mod unavailable;
+mod unsafe_requests;
 mod worker_cache;
 
 pub use actor::CacheActor;
@@ -94,5 +96,7 @@ pub use store::changes::Snapshot;
 pub use store::entry::Entry;
 pub use store::file_body::FileBody;
 pub use store::key::{Key, KeyRef, Resource, ResourceRef};
+pub use successor::PassedEnd;
 pub use unavailable::CacheUnavailable;
+pub use unsafe_requests::CountedRequest;
 pub use worker_cache::{CachedLookup, WorkerCache, WorkerCacheMode};

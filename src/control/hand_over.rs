@@ -4,9 +4,12 @@
 //! 2. The running proxy connects there, and passes its listening sockets (SCM_RIGHTS, unix(7)). It goes on serving.
 //! 3. The new process sends [`TAKE`] when it is ready to serve. Before that it may end, and nothing has changed.
 //! 4. The running proxy accepts no more, closes what the new process opens, and sends [`RELEASED`].
-//! 5. It finishes its requests, sends the ends of stored responses that they cause, and closes the connection.
+//! 5. It finishes its requests and sends the ends of stored responses that they cause. The new process confirms each. After
+//!    the last one an empty one follows; if the connection is closed without it, anything may have ended.
 
 use std::{
+    cell::RefCell,
+    collections::VecDeque,
     fs,
     future::Future,
     io::{self, IoSlice},
@@ -17,21 +20,26 @@ use std::{
         unix::net::UnixStream,
     },
     path::{Path, PathBuf},
-    pin::pin,
+    pin::{Pin, pin},
     sync::{Arc, Weak},
     time::Duration,
 };
 
 use actix_web::rt;
-use bytes::Bytes;
+use futures_util::future::{FusedFuture as _, FutureExt as _};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde::{Deserialize, Serialize};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, Interest},
-    net,
-    sync::mpsc,
+    io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Interest},
+    net::{
+        self,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{mpsc, oneshot},
     time::timeout,
 };
+
+use crate::cache::PassedEnd;
 
 /// Sent with the sockets.
 pub(super) const SOCKETS: &[u8] = b"s";
@@ -39,6 +47,10 @@ pub(super) const SOCKETS: &[u8] = b"s";
 pub(super) const TAKE: &[u8] = b"t";
 /// Nothing is in use any more that the new process opens.
 pub(super) const RELEASED: &[u8] = b"r";
+/// The new process has applied an end.
+pub(super) const APPLIED: &[u8] = b"a";
+/// In the place of the length of an end: there are no more.
+const LAST: [u8; size_of::<u32>()] = [0; size_of::<u32>()];
 /// Most sockets that are passed.
 pub(super) const MAX_SOCKETS: usize = 32;
 /// How long the new process may take until it is ready, and either process for a step that needs no disk.
@@ -136,40 +148,89 @@ impl HandOver {
     }
 
     /// Tells the process that nothing is in use any more that it opens, and then the `ends` of stored responses that requests in
-    /// progress cause, until `finished`.
+    /// progress cause, until `finished`. That says whether these are all; if not, that process ends everything.
     ///
     /// # Errors
     /// The process has ended, or does not read. `finished` was waited for.
     pub async fn release(
         self,
-        mut ends: mpsc::UnboundedReceiver<Bytes>,
-        finished: impl Future<Output = ()>,
+        ends: mpsc::UnboundedReceiver<PassedEnd>,
+        finished: impl Future<Output = bool>,
     ) -> io::Result<()> {
-        let mut finished = pin!(finished);
+        let mut finished = pin!(finished.fuse());
         let told = async {
-            let mut stream = net::UnixStream::from_std(self.stream)?;
-            write(&mut stream, RELEASED).await?;
-            loop {
-                tokio::select! {
-                    Some(end) = ends.recv() => write(&mut stream, &framed(&end)).await?,
-                    () = &mut finished => break,
-                }
+            let stream = net::UnixStream::from_std(self.stream)?;
+            let (reader, writer) = stream.into_split();
+            let passed = RefCell::default();
+            tokio::select! {
+                biased;
+                told = tell(writer, ends, &passed, finished.as_mut()) => told,
+                error = confirm(reader, &passed) => Err(error),
             }
-            while let Ok(end) = ends.try_recv() {
-                write(&mut stream, &framed(&end)).await?;
-            }
-            io::Result::Ok(())
         };
         let told = told.await;
-        if told.is_err() {
+        if !finished.is_terminated() {
             finished.await;
         }
         told
     }
 }
 
+/// The ends that the new process has not applied yet, in their order.
+type PassedEnds = RefCell<VecDeque<oneshot::Sender<()>>>;
+
+/// Tells the new process the ends.
+async fn tell(
+    mut stream: OwnedWriteHalf,
+    mut ends: mpsc::UnboundedReceiver<PassedEnd>,
+    passed: &PassedEnds,
+    mut finished: Pin<&mut impl Future<Output = bool>>,
+) -> io::Result<()> {
+    write(&mut stream, RELEASED).await?;
+    let are_all = loop {
+        tokio::select! {
+            Some(end) = ends.recv() => pass_end(&mut stream, end, passed).await?,
+            are_all = &mut finished => break are_all,
+        }
+    };
+    while let Ok(end) = ends.try_recv() {
+        pass_end(&mut stream, end, passed).await?;
+    }
+    match are_all {
+        true => write(&mut stream, &LAST).await,
+        false => Ok(()),
+    }
+}
+
+async fn pass_end(
+    stream: &mut OwnedWriteHalf,
+    end: PassedEnd,
+    passed: &PassedEnds,
+) -> io::Result<()> {
+    passed.borrow_mut().push_back(end.applied);
+    write(stream, &framed(&end.bytes)).await
+}
+
+/// Confirms the ends that the new process has applied, until it has ended.
+async fn confirm(mut stream: OwnedReadHalf, passed: &PassedEnds) -> io::Error {
+    let mut bytes = [0; 64];
+    loop {
+        let applied = match stream.read(&mut bytes).await {
+            Ok(0) => return io::ErrorKind::UnexpectedEof.into(),
+            Ok(read) => read / APPLIED.len(),
+            Err(error) => return error,
+        };
+        for _ in 0..applied {
+            if let Some(applied) = passed.borrow_mut().pop_front() {
+                // The request may have ended.
+                let _ = applied.send(());
+            }
+        }
+    }
+}
+
 /// Writes within a time.
-async fn write(stream: &mut net::UnixStream, bytes: &[u8]) -> io::Result<()> {
+pub(super) async fn write(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
     timeout(STEP_LIMIT, stream.write_all(bytes)).await?
 }
 

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use rustix::{
     io::{FdFlags, fcntl_setfd},
     net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
@@ -23,7 +24,8 @@ use super::{
     commands::{DESCRIBE_TIMEOUT, is_running, names_in},
     directories::SocketDirectories,
     hand_over::{
-        HandOverRequest, MAX_END_BYTES, MAX_SOCKETS, RELEASED, SOCKETS, STEP_LIMIT, TAKE, socket_of,
+        APPLIED, HandOverRequest, MAX_END_BYTES, MAX_SOCKETS, RELEASED, SOCKETS, STEP_LIMIT, TAKE,
+        socket_of, write,
     },
     lock::InstanceName,
 };
@@ -193,16 +195,15 @@ impl TakeOver {
         }
     }
 
-    /// Ends in `cache` what requests end that the proxy still finishes, until it has ended itself.
+    /// Ends in `cache` what requests end that the proxy still finishes, until there are no more of them.
     pub async fn apply_ends(self, cache: Cache) {
         let applied = async {
             self.stream.set_nonblocking(true)?;
             let mut stream = tokio::net::UnixStream::from_std(self.stream)?;
             while let Some(end) = next_end(&mut stream).await? {
-                cache
-                    .apply_end(&end, clock::now())
-                    .await
-                    .map_err(io::Error::other)?;
+                let applied = cache.apply_end(end.into(), clock::now()).await;
+                applied.map_err(io::Error::other)?;
+                write(&mut stream, APPLIED).await?;
             }
             io::Result::Ok(())
         };
@@ -210,10 +211,10 @@ impl TakeOver {
             Ok(()) => log::info!("the process before this one has ended"),
             Err(error) => {
                 log::warn!(
-                    "cannot read what the process before this one has ended, so the cache is cleared: {error}"
+                    "the process before this one did not say all that it has ended, so the cache is cleared: {error}"
                 );
                 // What is not known ends everything.
-                let _ = cache.apply_end(&[], clock::now()).await;
+                let _ = cache.apply_end(Bytes::new(), clock::now()).await;
             }
         }
     }
@@ -222,11 +223,11 @@ impl TakeOver {
 /// The next end; `None` after the last one.
 async fn next_end(stream: &mut tokio::net::UnixStream) -> io::Result<Option<Vec<u8>>> {
     let mut length = [0; size_of::<u32>()];
-    if stream.read(&mut length[..1]).await? == 0 {
+    stream.read_exact(&mut length).await?;
+    let length = u32::from_le_bytes(length);
+    if length == 0 {
         return Ok(None);
     }
-    stream.read_exact(&mut length[1..]).await?;
-    let length = u32::from_le_bytes(length);
     if length > MAX_END_BYTES {
         // Too long to be sent, so it may be anything.
         return Ok(Some(Vec::new()));
@@ -264,16 +265,22 @@ mod tests {
     }
 
     #[test]
-    fn ends_are_read_until_the_connection_is_closed() {
-        assert_eq!(ends_of(b""), (vec![], true));
-        let two = b"\x03\0\0\0abc\0\0\0\0";
-        assert_eq!(ends_of(two), (vec![b"abc".to_vec(), vec![]], true));
+    fn ends_are_read_until_an_empty_one() {
+        assert_eq!(ends_of(b"\0\0\0\0"), (vec![], true));
+        let two = b"\x03\0\0\0abc\x01\0\0\0d\0\0\0\0";
+        assert_eq!(ends_of(two), (vec![b"abc".to_vec(), b"d".to_vec()], true));
+    }
+
+    #[test]
+    fn a_connection_that_is_closed_before_the_empty_end_is_an_error() {
+        assert_eq!(ends_of(b""), (vec![], false));
+        assert_eq!(ends_of(b"\x01\0\0\0d"), (vec![b"d".to_vec()], false));
     }
 
     #[test]
     fn what_is_cut_is_an_error_and_what_is_too_long_ends_anything() {
         assert_eq!(ends_of(b"\x03\0"), (vec![], false));
         assert_eq!(ends_of(b"\x03\0\0\0ab"), (vec![], false));
-        assert_eq!(ends_of(b"\xff\xff\xff\xff"), (vec![vec![]], true));
+        assert_eq!(ends_of(b"\xff\xff\xff\xff\0\0\0\0"), (vec![vec![]], true));
     }
 }

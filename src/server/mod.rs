@@ -53,7 +53,6 @@ use std::{io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
 
 use actix_service::{IntoServiceFactory as _, ServiceFactory as _};
 use actix_web::{App, dev::AppConfig, web};
-use bytes::Bytes;
 use socket2::SockRef;
 use tokio::sync::{mpsc::UnboundedReceiver, watch};
 
@@ -69,7 +68,7 @@ use self::{
     workers::Workers,
 };
 use crate::{
-    cache::{Cache, GetStats, WorkerCacheMode},
+    cache::{Cache, PassedEnd, WorkerCacheMode},
     clock,
     config::{Config, ConfigLoader},
     origin::OriginConfig,
@@ -236,7 +235,7 @@ impl Server {
     /// Hands over to another process, which has the sockets: accepts no more connections, uses the cache no more, and closes
     /// the store on disk. Requests in progress go on. Returns what unsafe ones among them end in the cache
     /// ([`Cache::hand_over`]).
-    pub async fn hand_over(&self) -> UnboundedReceiver<Bytes> {
+    pub async fn hand_over(&self) -> UnboundedReceiver<PassedEnd> {
         self.shared.set_stopping();
         self.in_force
             .send_modify(|active| active.cache_state = CacheState::HandedOver);
@@ -249,22 +248,20 @@ impl Server {
         self.workers.drained().await;
     }
 
-    /// Waits until the cache has done what it was told before.
-    pub async fn settle(&self) {
-        // It does one thing after the other.
-        let _ = self.shared.cache.send(GetStats).await;
-    }
-
-    /// Stops the server: no new connections, and a limited time for the responses in progress.
-    pub async fn stop(self) {
+    /// Stops the server: no new connections, and a limited time for the responses in progress. False if that has cut off
+    /// unsafe requests, so that it is not known what they have changed.
+    pub async fn stop(mut self) -> bool {
         self.shared.set_stopping();
         self.workers.stop().await;
+        let is_known = self.shared.cache.knows_all_ends().await;
+        drop(self.workers);
         if let Some(disk) = self.shared.cache.disk() {
             disk.close().await;
         }
         if let Some(tier) = self.shared.cache.shared() {
             tier.close().await;
         }
+        is_known
     }
 }
 

@@ -104,8 +104,8 @@ impl Workers {
         poll_fn(|context| self.clients.poll_none(context)).await;
     }
 
-    /// Stops: the workers accept no more, and the connections have a limited time to end.
-    pub(super) async fn stop(mut self) {
+    /// Begins to stop: the workers accept no more, and the connections have a limited time to end.
+    pub(super) async fn stop(&mut self) {
         self.stop.send_replace(StopStage::Stopping);
         if timeout(STOP_LIMIT, self.drained()).await.is_err() {
             log::debug!("connections are closed that have not ended in time");

@@ -148,6 +148,73 @@ fn an_unsafe_request_in_progress_invalidates_in_the_new_process() {
     after.get("/b").expect(200, "HIT", "/b #0");
 }
 
+/// The client of a POST to `/a`, which waits at the gate, and the number of requests at the origin.
+fn post_in_progress(proxy: &Instance, origin: &Origin) -> Client {
+    let requests = origin.count();
+    let mut client = Client::connect(proxy.port);
+    client.send("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    origin.wait_for(requests + 1);
+    client
+}
+
+#[test]
+fn an_unsafe_request_that_ends_after_a_signal_invalidates_in_the_new_process() {
+    let gate = Gate::default();
+    let (home, origin) = (Home::new(), origin(&gate));
+    let mut before = home.start(&origin.url(), STORE);
+    before.get("/a").expect(200, "MISS", "/a #0");
+    let mut unsafe_client = post_in_progress(&before, &origin);
+    let after = take_over(&home, &before, &origin, STORE);
+    after.get("/a").expect(200, "HIT", "/a #0");
+    before.signal(Signal::TERM);
+    before.log_line(&["shutting down"]);
+    gate.open();
+    unsafe_client
+        .answer_to("POST")
+        .expect(200, "MISS", "posted");
+    after.get("/a").expect(200, "MISS", "/a #2");
+    assert!(before.wait().success());
+    after.log_line(&["the process before this one has ended"]);
+}
+
+#[test]
+fn an_unsafe_request_two_processes_before_invalidates_in_the_newest() {
+    let gate = Gate::default();
+    let (home, origin) = (Home::new(), origin(&gate));
+    let mut first = home.start(&origin.url(), STORE);
+    first.get("/a").expect(200, "MISS", "/a #0");
+    let mut unsafe_client = post_in_progress(&first, &origin);
+    let mut second = take_over(&home, &first, &origin, STORE);
+    let third = take_over(&home, &second, &origin, STORE);
+    third.get("/a").expect(200, "HIT", "/a #0");
+    gate.open();
+    unsafe_client
+        .answer_to("POST")
+        .expect(200, "MISS", "posted");
+    third.get("/a").expect(200, "MISS", "/a #2");
+    drop(unsafe_client);
+    assert!(first.wait().success());
+    assert!(second.wait().success());
+    third.log_line(&["the process before this one has ended"]);
+}
+
+#[test]
+fn a_process_that_is_killed_with_unsafe_requests_in_progress_ends_everything() {
+    let gate = Gate::default();
+    let (home, origin) = (Home::new(), origin(&gate));
+    let before = home.start(&origin.url(), STORE);
+    before.get("/a").expect(200, "MISS", "/a #0");
+    let _unsafe_client = post_in_progress(&before, &origin);
+    let after = take_over(&home, &before, &origin, STORE);
+    after.get("/a").expect(200, "HIT", "/a #0");
+    before.kill();
+    after.log_line(&["did not say all that it has ended"]);
+    until("the cache is cleared", || {
+        after.get("/a").x_cache() == "MISS"
+    });
+    gate.open();
+}
+
 #[test]
 fn a_connection_that_stays_is_answered_once_more_without_the_cache() {
     let (home, origin) = (Home::new(), origin(&Gate::default()));

@@ -18,12 +18,15 @@ pub struct Removal {
 }
 
 impl Removal {
-    /// Waits, at most some seconds, until the disk has confirmed it. Returns what was removed from the disk.
+    /// Waits, at most some seconds, until the disk has confirmed it, and the process that has taken over. Returns what was
+    /// removed from the disk.
     ///
     /// # Errors
     /// It could not be written to the disk. It holds nevertheless: the disk is not read before it could be written.
     pub async fn confirmed(self) -> Result<(Cleared, Ended), NotDurable> {
-        Ok((self.cleared, self.confirmation.wait().await?))
+        let ended = self.confirmation.wait().await?;
+        self.told.applied_there().await;
+        Ok((self.cleared, ended))
     }
 }
 

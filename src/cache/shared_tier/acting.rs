@@ -29,15 +29,14 @@ impl CacheActor {
             return ToldOthers::default();
         }
         let end = end();
-        if let Some(successor) = &self.successor {
-            successor.tell(&end);
-        }
+        let successor = self.successor.as_ref().map(|it| it.tell(&end));
+        let told = ToldOthers::by_hand_over(successor.unwrap_or_default());
         let Some(shared) = &mut self.shared else {
-            return ToldOthers::default();
+            return told;
         };
         let publishing = shared.tier.publish(&end);
         shared.ends.told(publishing.token, end);
-        ToldOthers::new(&shared.tier, publishing)
+        told.and_published(&shared.tier, publishing)
     }
 
     /// Writes `entry`, which came for memory, to the shared tier, even if it did not fit into memory. `stamp` is what was

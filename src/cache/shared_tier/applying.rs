@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tokio::time::sleep;
 
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
             end::SharedEnd,
             messages::{BeginEnds, ClearHere, EndLease, NoteEnd},
         },
+        successor::PassOn,
         unavailable::CacheUnavailable,
     },
     policy::Time,
@@ -40,13 +42,17 @@ impl Cache {
         }
     }
 
-    /// Ends here what a process has ended from which this one has taken over. The bytes are of [`Cache::hand_over`]; others
+    /// Ends here what a process has ended from which this one has taken over, and at one that has taken over from this one. The
+    /// bytes are of [`Cache::hand_over`]; others
     /// may end anything.
     ///
     /// # Errors
     /// The actor does not answer in time.
-    pub async fn apply_end(&self, bytes: &[u8], now: Time) -> Result<(), CacheUnavailable> {
-        self.end_here(&SharedEnd::read(bytes), now).await
+    pub async fn apply_end(&self, bytes: Bytes, now: Time) -> Result<(), CacheUnavailable> {
+        self.end_here(&SharedEnd::read(&bytes), now).await?;
+        // After that, for a process that takes over in between.
+        self.send(PassOn(bytes)).await?.confirmed().await;
+        Ok(())
     }
 
     async fn apply(&self, message: &RedisMessage, now: Time) -> Result<(), CacheUnavailable> {

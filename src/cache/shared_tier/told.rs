@@ -5,13 +5,16 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cache::shared_tier::tier::SharedTier,
+    cache::{shared_tier::tier::SharedTier, successor::AppliedThere},
     redis::{Acknowledgements, NotPublished, Publishing, Stamp},
 };
 
-/// What the other instances were told of an end. Empty if there are none.
+/// What the other instances were told of an end, and the process that has taken over. Empty if there are none.
 #[derive(Default)]
-pub struct ToldOthers(Option<Publication>);
+pub struct ToldOthers {
+    publication: Option<Publication>,
+    there: AppliedThere,
+}
 
 struct Publication {
     tier: Arc<SharedTier>,
@@ -45,17 +48,39 @@ impl Unconfirmed {
 }
 
 impl ToldOthers {
-    pub(super) fn new(tier: &Arc<SharedTier>, publishing: Publishing) -> Self {
-        Self(Some(Publication {
+    /// What the process was told that has taken over.
+    pub(super) fn by_hand_over(there: AppliedThere) -> Self {
+        Self {
+            publication: None,
+            there,
+        }
+    }
+
+    /// The same, with what the other instances were told.
+    pub(super) fn and_published(self, tier: &Arc<SharedTier>, publishing: Publishing) -> Self {
+        let publication = Publication {
             tier: Arc::clone(tier),
             published: Box::pin(publishing.published()),
-        }))
+        };
+        Self {
+            publication: Some(publication),
+            ..self
+        }
+    }
+
+    /// Waits, at most some seconds, until the process has applied it that has taken over.
+    pub(in crate::cache) async fn applied_there(self) {
+        self.there.confirmed().await;
     }
 
     /// Waits, at most about so long, until all instances have applied it. Returns those that have not.
     pub async fn applied(self, wait: Duration) -> Unconfirmed {
-        let Some(Publication { tier, published }) = self.0 else {
-            return Unconfirmed::default();
+        let is_applied_there = self.there.confirmed().await;
+        let Some(Publication { tier, published }) = self.publication else {
+            return Unconfirmed {
+                instances: Vec::new(),
+                others: (!is_applied_there).then_some(OtherInstances::NotTold),
+            };
         };
         match published.await {
             Err(NotPublished) => Unconfirmed {

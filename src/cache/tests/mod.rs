@@ -6,6 +6,7 @@ mod claims;
 mod disk_walks;
 mod eviction;
 mod files;
+mod hand_over;
 mod joining;
 mod known_misses;
 mod managing;

@@ -8,7 +8,7 @@ use actix_web::http::{
 };
 
 use crate::{
-    cache::{Cache, Invalidate, Resource},
+    cache::{Cache, CountedRequest, Invalidate, Resource},
     clock,
     headers::{ClientScheme, ForwardedClient},
     policy::TargetUri,
@@ -113,24 +113,31 @@ fn uri_at<'a>(
 
 /// Invalidates the target of an unsafe request when it is dropped. The client may leave or the origin break off while
 /// the request is under way: then nobody knows whether the origin has carried it out.
-pub(crate) struct InvalidateOnDrop(Option<(Cache, Resource)>);
+pub(crate) struct InvalidateOnDrop {
+    target: Option<(Cache, Resource)>,
+    /// Dropped after it was invalidated.
+    _counted: Option<CountedRequest>,
+}
 
 impl InvalidateOnDrop {
     /// Armed if `forwarded` is unsafe.
     pub(crate) fn of(cache: &Cache, forwarded: &ForwardedRequest) -> Self {
         let is_unsafe = forwarded.invalidates(StatusCode::OK);
-        Self(is_unsafe.then(|| (cache.clone(), forwarded.key.resource.clone())))
+        Self {
+            target: is_unsafe.then(|| (cache.clone(), forwarded.key.resource.clone())),
+            _counted: is_unsafe.then(|| cache.begin_unsafe_request()),
+        }
     }
 
-    /// Invalidates nothing: the outcome of the request is known.
+    /// Invalidates nothing: the outcome of the request is known. The request still counts as one in progress.
     pub(crate) fn disarm(&mut self) {
-        self.0 = None;
+        self.target = None;
     }
 }
 
 impl Drop for InvalidateOnDrop {
     fn drop(&mut self) {
-        if let Some((cache, resource)) = self.0.take() {
+        if let Some((cache, resource)) = self.target.take() {
             let invalidate = Invalidate::new(vec![resource.clone()], None);
             cache.force_invalidate(invalidate.with_related(resource, clock::now()));
         }

@@ -48,7 +48,7 @@ fn with_workers<M, S, F>(
     F: Future + 'static,
 {
     actix_rt::System::new().block_on(async {
-        let workers = Workers::start(limits, listeners, StopSignal::new(), make).unwrap();
+        let mut workers = Workers::start(limits, listeners, StopSignal::new(), make).unwrap();
         let tested = actix_rt::task::spawn_blocking(test);
         timeout(DEADLINE, tested).await.unwrap().unwrap();
         workers.stop().await;
@@ -188,7 +188,7 @@ fn connections_that_wait_when_the_server_stops_are_served() {
     };
     actix_rt::System::new().block_on(async {
         let signal = StopSignal::new();
-        let workers = Workers::start((1, 1000), &[listener], signal, make).unwrap();
+        let mut workers = Workers::start((1, 1000), &[listener], signal, make).unwrap();
         let first = connect(address);
         (&first).write_all(b"b").unwrap();
         blocked.wait();

@@ -1,5 +1,6 @@
 //! `--redis`: several proxies, one cache.
 
+mod clocks;
 mod metrics;
 mod node;
 mod one_fetch;

@@ -15,6 +15,7 @@ pub(super) struct Node {
     pub(super) proxy: Instance,
     origin: String,
     args: Vec<String>,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Node {
@@ -25,14 +26,29 @@ impl Node {
 
     /// Starts a proxy that uses the Redis of this URL, and waits until it does.
     pub(super) fn start_at(origin: &Origin, url: &str, args: &[&str]) -> Self {
-        let args: Vec<&str> = ["--redis", url].iter().chain(args).copied().collect();
+        Self::start_in(origin, url, args, Vec::new())
+    }
+
+    /// The same with more environment variables.
+    pub(super) fn start_in(
+        origin: &Origin,
+        url: &str,
+        args: &[&str],
+        environment: Vec<(&'static str, String)>,
+    ) -> Self {
+        let args: Vec<String> = ["--redis", url]
+            .iter()
+            .chain(args)
+            .map(|arg| (*arg).to_owned())
+            .collect();
         let home = Home::new();
-        let proxy = home.start(&origin.url(), &args);
+        let proxy = launch(&home, &origin.url(), &args, &environment);
         let node = Self {
             home,
             proxy,
             origin: origin.url(),
-            args: args.into_iter().map(str::to_owned).collect(),
+            args,
+            environment,
         };
         node.wait_until_used();
         node
@@ -58,8 +74,7 @@ impl Node {
 
     /// Starts it again in its home.
     pub(super) fn launch_again(&mut self) {
-        let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
-        self.proxy = self.home.start(&self.origin, &args);
+        self.proxy = launch(&self.home, &self.origin, &self.args, &self.environment);
     }
 
     fn stats(&self) -> serde_json::Value {
@@ -105,4 +120,18 @@ impl Node {
             disk["responses"] == responses && disk["waiting_bytes"] == 0
         });
     }
+}
+
+fn launch(
+    home: &Home,
+    origin: &str,
+    args: &[String],
+    environment: &[(&'static str, String)],
+) -> Instance {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let environment = environment
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()));
+    let environment: Vec<(&str, &str)> = environment.collect();
+    home.start_with(origin, &args, &environment)
 }

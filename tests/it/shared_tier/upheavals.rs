@@ -15,6 +15,7 @@ use std::{
 use rustix::process::Signal;
 
 use super::{
+    clocks::clock_ahead,
     is_from_redis,
     node::Node,
     relay::Relay,
@@ -68,6 +69,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with_clocks([0; PROXIES])
+    }
+
+    /// The clock of each proxy is so many hours ahead.
+    fn with_clocks(hours_ahead: [i64; PROXIES]) -> Self {
         let truth: &'static Truth = Box::leak(Box::new(Truth::new(PROXIES)));
         let origin = Box::leak(Box::new(Truth::origin(truth)));
         let redis = RedisServer::start();
@@ -77,11 +83,21 @@ impl World {
             &[],
             &["--max-memory", "2MiB"],
         ];
-        let start = |(relay, args): (&Relay, &[&str])| {
+        let start = |((relay, args), hours): ((&Relay, &[&str]), i64)| {
             let args = [&["--redis-lease", "2s"], args].concat();
-            RwLock::new(Node::start_at(origin, &relay.url(), &args))
+            RwLock::new(Node::start_in(
+                origin,
+                &relay.url(),
+                &args,
+                clock_ahead(hours),
+            ))
         };
-        let nodes = relays.iter().zip(args).map(start).collect();
+        let nodes = relays
+            .iter()
+            .zip(args)
+            .zip(hours_ahead)
+            .map(start)
+            .collect();
         Self {
             truth,
             redis: Mutex::new(redis),
@@ -304,13 +320,11 @@ fn is_of_pattern(number: usize) -> bool {
     number.to_string().starts_with('1')
 }
 
-#[test]
-#[ignore = "needs redis-server: cargo test -- --include-ignored"]
-fn whatever_happens_to_redis_nothing_that_has_ended_everywhere_is_served() {
+/// Upsets the proxies while clients read and change resources, and checks what is served.
+fn assert_holds(world: &World) {
     let seed = setting("CACHING_PROXY_TEST_SEED", 23);
     let changes = setting("CACHING_PROXY_SHARED_CHANGES", 60);
     let (readers, changers) = (3, 2);
-    let world = &World::new();
     world.changing.store(changers, SeqCst);
     thread::scope(|scope| {
         let _over = AtTheEnd(|| world.is_over.store(true, SeqCst));
@@ -341,6 +355,18 @@ fn whatever_happens_to_redis_nothing_that_has_ended_everywhere_is_served() {
         });
     }
     world.assert_right();
+}
+
+#[test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
+fn whatever_happens_to_redis_nothing_that_has_ended_everywhere_is_served() {
+    assert_holds(&World::new());
+}
+
+#[test]
+#[ignore = "needs redis-server and faketime: cargo test -- --include-ignored"]
+fn it_is_not_served_either_by_proxies_whose_clocks_are_hours_apart() {
+    assert_holds(&World::with_clocks([1, 0, -1]));
 }
 
 #[test]

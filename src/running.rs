@@ -1,13 +1,12 @@
 //! A proxy that serves: until a signal stops it, or another process takes over.
 
 use std::{
-    net::TcpListener,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use caching_proxy::{
-    control::{Control, HandOver},
+    control::{Control, HandOver, OfferedFiles},
     dashboard::{Dashboard, MetricsListener},
     observe::Saved,
     reload::Reload,
@@ -39,8 +38,8 @@ pub(crate) struct RunningProxy {
     pub(crate) dashboard: Option<Dashboard>,
     /// It tells load balancers that the proxy is shutting down, so it ends last.
     pub(crate) metrics: Option<MetricsListener>,
-    /// Duplicates of the sockets, for a process that takes over.
-    pub(crate) offered: Arc<Vec<TcpListener>>,
+    /// What a process that takes over gets.
+    pub(crate) offered: Arc<OfferedFiles>,
     /// Gets such a process.
     pub(crate) taken: Receiver<HandOver>,
     /// Ends when the process has said all that it ends from which this one has taken over. `None` if there was none.
@@ -76,7 +75,7 @@ impl RunningProxy {
         // before the store is closed.
         (self.taken, self.offered) = (mpsc::channel(1).1, Arc::default());
         if let Some(control) = self.control.take() {
-            control.stop().await;
+            control.hand_over().await;
         }
         (self.dashboard, self.metrics) = (None, None);
         let ends = self.server.hand_over().await;

@@ -89,7 +89,11 @@ impl Startup {
         }
         // Before anything takes time: who finds the port finds the socket too, and a command waits until it is answered.
         let address = SocketAddr::new(self.config.bind.first(), self.config.port);
-        let control = ControlSocket::open(address, self.config.origins.first().to_string());
+        let origin = self.config.origins.first().to_string();
+        let control = match &mut taken_over {
+            Some(other) => ControlSocket::taken(other, address, origin),
+            None => ControlSocket::open(address, origin),
+        };
         let (https_port, is_required) = (self.config.https_port(), self.config.serves_tls_only());
         let control = control.map(|socket| socket.with_https(https_port, is_required));
         start_queues();
@@ -256,7 +260,7 @@ async fn run(
     } = startup;
     mask::set_names(config.masked_parameters.iter().map(String::as_str));
     let signals = Signals::new().map_err(Failure::Start)?;
-    let offered = Arc::new(sockets.duplicates().map_err(Failure::Start)?);
+    let duplicates = sockets.duplicates().map_err(Failure::Start)?;
     let OpenedSockets {
         clients,
         dashboard,
@@ -266,9 +270,9 @@ async fn run(
     let reload = server.reload(loader);
     let apply_ends = |other: TakeOver| actix_web::rt::spawn(other.apply_ends(server.cache()));
     let process_before = taken_over.map(apply_ends);
-    let mut taken = mpsc::channel(1).1;
+    let (mut offered, mut taken) = (Arc::default(), mpsc::channel(1).1);
     let serve = |mut socket: ControlSocket| {
-        taken = socket.offer(&offered);
+        (offered, taken) = socket.offer(duplicates)?;
         socket.serve(server.shared(), reload.clone())
     };
     let control = reachable(control.and_then(serve))?;

@@ -1,7 +1,8 @@
 //! How a process takes over the port of a running proxy.
 //!
 //! 1. The new process listens on a socket of its own beside that of the running proxy, and sends `POST /hand-over`.
-//! 2. The running proxy connects there, and passes its listening sockets (SCM_RIGHTS, unix(7)). It goes on serving.
+//! 2. The running proxy connects there, and passes its listening sockets, its control socket and the lock file of that
+//!    (SCM_RIGHTS, unix(7)). It goes on serving.
 //! 3. The new process sends [`TAKE`] when it is ready to serve. Before that it may end, and nothing has changed.
 //! 4. The running proxy accepts no more, closes what the new process opens, and sends [`RELEASED`].
 //! 5. It finishes its requests and sends the ends of stored responses that they cause. The new process confirms each. After
@@ -10,14 +11,14 @@
 use std::{
     cell::RefCell,
     collections::VecDeque,
-    fs,
+    fs::{self, File},
     future::Future,
     io::{self, IoSlice},
     mem::MaybeUninit,
     net::TcpListener,
     os::{
-        fd::{AsFd as _, BorrowedFd},
-        unix::net::UnixStream,
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
     pin::{Pin, pin},
@@ -51,7 +52,7 @@ pub(super) const RELEASED: &[u8] = b"r";
 pub(super) const APPLIED: &[u8] = b"a";
 /// In the place of the length of an end: there are no more.
 const LAST: [u8; size_of::<u32>()] = [0; size_of::<u32>()];
-/// Most sockets that are passed.
+/// Most sockets and files that are passed.
 pub(super) const MAX_SOCKETS: usize = 32;
 /// How long the new process may take until it is ready, and either process for a step that needs no disk.
 pub(super) const STEP_LIMIT: Duration = Duration::from_secs(10);
@@ -71,11 +72,22 @@ pub(super) fn socket_of(dir: &Path, pid: u32) -> PathBuf {
     dir.join(format!("t{pid}.sock"))
 }
 
+/// What a process that takes over gets: duplicates of the listening sockets, then of the control socket and of its lock file.
+#[derive(Debug, Default)]
+pub struct OfferedFiles(Vec<OwnedFd>);
+
+impl OfferedFiles {
+    pub(super) fn new(sockets: Vec<TcpListener>, control: UnixListener, lock: File) -> Self {
+        let sockets = sockets.into_iter().map(OwnedFd::from);
+        Self(sockets.chain([control.into(), lock.into()]).collect())
+    }
+}
+
 /// What a running proxy offers to a process that takes over.
 #[derive(Clone, Debug)]
 pub(super) struct HandOverOffer {
-    /// The listening sockets. They are gone when the proxy stops.
-    pub(super) sockets: Weak<Vec<TcpListener>>,
+    /// The sockets. They are gone when the proxy stops.
+    pub(super) files: Weak<OfferedFiles>,
     /// Where the control socket is.
     pub(super) dir: PathBuf,
     /// Where a process that has taken over is announced.
@@ -85,13 +97,13 @@ pub(super) struct HandOverOffer {
 impl HandOverOffer {
     /// Passes the sockets to a process. It is announced when it takes over.
     pub(super) async fn make(&self, pid: u32) -> io::Result<()> {
-        let sockets = self.sockets.upgrade();
-        let sockets = sockets.ok_or_else(|| io::Error::other("the proxy is shutting down"))?;
+        let files = self.files.upgrade();
+        let files = files.ok_or_else(|| io::Error::other("the proxy is shutting down"))?;
         let path = socket_of(&self.dir, pid);
         let stream = timeout(STEP_LIMIT, net::UnixStream::connect(&path)).await??;
         // That process may be killed before it removes it.
         let _ = fs::remove_file(&path);
-        timeout(STEP_LIMIT, pass(&stream, &sockets)).await??;
+        timeout(STEP_LIMIT, pass(&stream, &files)).await??;
         let taken = self.taken.clone();
         rt::spawn(async move {
             if let Ok(Ok(stream)) = timeout(STEP_LIMIT, take_requested(stream)).await {
@@ -103,9 +115,9 @@ impl HandOverOffer {
     }
 }
 
-/// Passes duplicates of the sockets.
-async fn pass(stream: &net::UnixStream, sockets: &[TcpListener]) -> io::Result<()> {
-    let descriptors: Vec<BorrowedFd<'_>> = sockets.iter().map(|it| it.as_fd()).collect();
+/// Passes the sockets.
+async fn pass(stream: &net::UnixStream, files: &OfferedFiles) -> io::Result<()> {
+    let descriptors: Vec<BorrowedFd<'_>> = files.0.iter().map(|it| it.as_fd()).collect();
     loop {
         stream.writable().await?;
         let sent = stream.try_io(Interest::WRITABLE, || {
@@ -244,12 +256,12 @@ fn framed(end: &[u8]) -> Vec<u8> {
 
 /// The sockets to offer, and where a process that has taken over is announced.
 pub(super) fn offer(
-    sockets: &Arc<Vec<TcpListener>>,
+    files: &Arc<OfferedFiles>,
     dir: PathBuf,
 ) -> (HandOverOffer, mpsc::Receiver<HandOver>) {
     let (taken, announced) = mpsc::channel(1);
     let offer = HandOverOffer {
-        sockets: Arc::downgrade(sockets),
+        files: Arc::downgrade(files),
         dir,
         taken,
     };

@@ -2,9 +2,9 @@
 
 use std::{
     fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError},
-    io::{self, Read, Write},
+    io::{self, Read},
     os::unix::{
-        fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+        fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt},
         net::UnixListener,
     },
     path::{Path, PathBuf},
@@ -59,6 +59,8 @@ pub(super) struct InstanceLock {
     name: InstanceName,
     file: File,
     socket: Option<FileId>,
+    /// Another process has the lock as well: the files stay.
+    is_passed: bool,
 }
 
 /// Tells apart two files that had the same name.
@@ -134,6 +136,7 @@ impl InstanceName {
                     name: self.clone(),
                     file,
                     socket: None,
+                    is_passed: false,
                 }));
             }
         }
@@ -226,13 +229,37 @@ impl InstanceLock {
         Err(ControlError::TooMany { port })
     }
 
+    /// The lock on a name that another process has passed on, by its lock file. `None` if the lock file or the socket is not in
+    /// its place any more.
+    pub(super) fn passed(name: InstanceName, file: File) -> Option<Self> {
+        let socket = FileId::at(&name.socket).ok()?;
+        let is_there = socket.is_some() && name.is_at(&file).ok()?;
+        is_there.then_some(Self {
+            name,
+            file,
+            socket,
+            is_passed: false,
+        })
+    }
+
+    /// A duplicate of the lock file, to pass the lock on. It is held as long as one of them is open.
+    pub(super) fn duplicate(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// Leaves the lock and the files to the process that it was passed to.
+    pub(super) fn leave(mut self) {
+        self.is_passed = true;
+    }
+
     /// Writes the description of this instance into the lock file, for commands that get no response.
     pub(super) fn describe(&mut self, instance: &Instance) -> Result<(), ControlError> {
         let written = serde_json::to_vec(instance)
             .map_err(io::Error::from)
             .and_then(|text| {
                 self.file.set_len(0)?;
-                self.file.write_all(&text)
+                // A process that has passed the lock on has moved the cursor.
+                self.file.write_all_at(&text, 0)
             });
         written.map_err(|source| self.name.unusable(source))
     }
@@ -267,6 +294,9 @@ impl InstanceLock {
 
 impl Drop for InstanceLock {
     fn drop(&mut self) {
+        if self.is_passed {
+            return;
+        }
         // The lock file is removed last: while it is locked, nobody else changes these files.
         if let Some(socket) = self.socket {
             report(&self.name.socket, remove_if(&self.name.socket, socket));

@@ -45,7 +45,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     choose::{ChooseError, ChosenInstance, choose},
     commands::{ClearReport, ClearedInstance, UnreachedInstance, clear, holder},
-    hand_over::HandOver,
+    hand_over::{HandOver, OfferedFiles},
     routes::OfflineRequest,
     server::{Control, ControlSocket},
     stream::ResponseStream,

@@ -20,9 +20,10 @@ use tokio::sync::mpsc;
 use super::{
     ControlError, Instance,
     directories::SocketDirectories,
-    hand_over::{self, HandOver, HandOverOffer},
+    hand_over::{self, HandOver, HandOverOffer, OfferedFiles},
     lock::InstanceLock,
     routes,
+    take_over::TakeOver,
 };
 use crate::{proxy::Shared, reload::Reload};
 
@@ -35,13 +36,22 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Control {
     handle: ServerHandle,
-    _lock: InstanceLock,
+    /// `None` once it was left to another process.
+    lock: Option<InstanceLock>,
 }
 
 impl Control {
     /// Stops listening, and finishes the requests in progress.
     pub async fn stop(self) {
         self.handle.stop(true).await;
+    }
+
+    /// Does the same, and leaves the socket to the process that takes over. Commands that connect wait for it.
+    pub async fn hand_over(mut self) {
+        self.handle.stop(true).await;
+        if let Some(lock) = self.lock.take() {
+            lock.leave();
+        }
     }
 }
 
@@ -75,16 +85,7 @@ impl ControlSocket {
         address: SocketAddr,
         origin: String,
     ) -> Result<Self, ControlError> {
-        let instance = Instance {
-            pid: std::process::id(),
-            port: address.port(),
-            bind: address.ip(),
-            https_port: None,
-            requires_https: false,
-            origin,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            started: chrono::Local::now().to_rfc3339(),
-        };
+        let instance = describe(address, origin);
         let mut lock = InstanceLock::take(&surroundings.make()?, address.port())?;
         lock.describe(&instance)?;
         Ok(Self {
@@ -95,12 +96,48 @@ impl ControlSocket {
         })
     }
 
-    /// Lets a process take over these sockets, as long as they are there. The receiver gets one that does.
-    pub fn offer(&mut self, sockets: &Arc<Vec<TcpListener>>) -> mpsc::Receiver<HandOver> {
+    /// Takes the socket of the proxy that this process takes over from. One that was removed is created again.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn taken(
+        other: &mut TakeOver,
+        address: SocketAddr,
+        origin: String,
+    ) -> Result<Self, ControlError> {
+        let Some((listener, mut lock)) = other.control() else {
+            return Self::open(address, origin);
+        };
+        let instance = describe(address, origin);
+        lock.describe(&instance)?;
+        Ok(Self {
+            listener,
+            instance,
+            lock,
+            offer: None,
+        })
+    }
+
+    /// Lets a process take over these sockets and this one, as long as the first value is there. The receiver gets a process
+    /// that does.
+    ///
+    /// # Errors
+    /// There are too many open files.
+    pub fn offer(
+        &mut self,
+        sockets: Vec<TcpListener>,
+    ) -> Result<(Arc<OfferedFiles>, mpsc::Receiver<HandOver>), ControlError> {
         let dir = self.lock.socket().parent().unwrap_or(Path::new("/"));
-        let (offer, taken) = hand_over::offer(sockets, dir.to_owned());
+        let own = self.listener.try_clone();
+        let own = own.and_then(|listener| Ok((listener, self.lock.duplicate()?)));
+        let (listener, lock) = own.map_err(|source| ControlError::Listen {
+            path: self.lock.socket().to_owned(),
+            source,
+        })?;
+        let files = Arc::new(OfferedFiles::new(sockets, listener, lock));
+        let (offer, taken) = hand_over::offer(&files, dir.to_owned());
         self.offer = Some(offer);
-        taken
+        Ok((files, taken))
     }
 
     /// Tells commands which port is for HTTPS (`None`: none), and whether requests without it are not served.
@@ -136,8 +173,22 @@ impl ControlSocket {
         });
         Ok(Control {
             handle,
-            _lock: lock,
+            lock: Some(lock),
         })
+    }
+}
+
+/// This process as it describes itself.
+fn describe(address: SocketAddr, origin: String) -> Instance {
+    Instance {
+        pid: std::process::id(),
+        port: address.port(),
+        bind: address.ip(),
+        https_port: None,
+        requires_https: false,
+        origin,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: chrono::Local::now().to_rfc3339(),
     }
 }
 

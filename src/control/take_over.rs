@@ -1,11 +1,14 @@
 //! [`take_over`]: a process that takes over from a running proxy. The steps are those of [`super::hand_over`].
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{self, IoSliceMut, Read as _, Write as _},
     mem::MaybeUninit,
     net::{SocketAddr, TcpListener},
-    os::unix::net::{UnixListener, UnixStream},
+    os::{
+        fd::OwnedFd,
+        unix::net::{UnixListener, UnixStream},
+    },
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -27,7 +30,7 @@ use super::{
         APPLIED, HandOverRequest, MAX_END_BYTES, MAX_SOCKETS, RELEASED, SOCKETS, STEP_LIMIT, TAKE,
         socket_of, write,
     },
-    lock::InstanceName,
+    lock::{InstanceLock, InstanceName},
 };
 use crate::{cache::Cache, clock};
 
@@ -40,8 +43,17 @@ const PAUSE: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub struct TakeOver {
     instance: Instance,
+    name: InstanceName,
     stream: UnixStream,
+    passed: PassedFiles,
+}
+
+/// What the proxy has passed.
+#[derive(Debug)]
+struct PassedFiles {
     sockets: Vec<TcpListener>,
+    /// The control socket and its lock file. `None` once they were taken.
+    control: Option<(UnixListener, File)>,
 }
 
 /// Gets the sockets of the proxy of this user that listens on `address`; `None` if there is none. That proxy goes on serving.
@@ -85,14 +97,15 @@ fn from_instance(name: &InstanceName, instance: Instance) -> Result<TakeOver, Co
     };
     ask::<()>(&name.socket, command, STEP_LIMIT * 3)?;
     let received = own.accept().and_then(|stream| {
-        let sockets = receive(&stream)?;
-        Ok((stream, sockets))
+        let passed = receive(&stream)?;
+        Ok((stream, passed))
     });
-    let (stream, sockets) = received.map_err(failed(&name.socket))?;
+    let (stream, passed) = received.map_err(failed(&name.socket))?;
     Ok(TakeOver {
         instance,
+        name: name.clone(),
         stream,
-        sockets,
+        passed,
     })
 }
 
@@ -145,28 +158,34 @@ impl Drop for OwnSocket {
 }
 
 /// Receives the sockets.
-fn receive(stream: &UnixStream) -> io::Result<Vec<TcpListener>> {
+fn receive(stream: &UnixStream) -> io::Result<PassedFiles> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_SOCKETS))];
     let mut message = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0; SOCKETS.len()];
     let mut bytes = [IoSliceMut::new(&mut byte)];
     recvmsg(stream, &mut bytes, &mut message, RecvFlags::empty())?;
-    let mut sockets = Vec::new();
+    let mut files: Vec<OwnedFd> = Vec::new();
     for part in message.drain() {
         if let RecvAncillaryMessage::ScmRights(descriptors) = part {
-            sockets.extend(descriptors.map(TcpListener::from));
+            files.extend(descriptors);
         }
     }
-    for socket in &sockets {
-        fcntl_setfd(socket, FdFlags::CLOEXEC)?;
+    for file in &files {
+        fcntl_setfd(file, FdFlags::CLOEXEC)?;
+    }
+    let (lock, control) = (files.pop(), files.pop());
+    let (Some(lock), Some(control), true) = (lock, control, byte == SOCKETS) else {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    };
+    for socket in files.iter().chain([&control]) {
         if !SockRef::from(socket).is_listener()? {
             return Err(io::Error::other("it passes what does not listen"));
         }
     }
-    match byte == SOCKETS && !sockets.is_empty() {
-        true => Ok(sockets),
-        false => Err(io::ErrorKind::UnexpectedEof.into()),
-    }
+    Ok(PassedFiles {
+        sockets: files.into_iter().map(TcpListener::from).collect(),
+        control: Some((control.into(), lock.into())),
+    })
 }
 
 impl TakeOver {
@@ -177,7 +196,13 @@ impl TakeOver {
 
     /// Its listening sockets.
     pub fn sockets(&mut self) -> Vec<TcpListener> {
-        std::mem::take(&mut self.sockets)
+        std::mem::take(&mut self.passed.sockets)
+    }
+
+    /// Its control socket, with the lock. `None` if it was taken, or has been removed. After [`TakeOver::begin`].
+    pub(super) fn control(&mut self) -> Option<(UnixListener, InstanceLock)> {
+        let (listener, lock) = self.passed.control.take()?;
+        Some((listener, InstanceLock::passed(self.name.clone(), lock)?))
     }
 
     /// Lets the proxy stop accepting, and waits until it has closed its store and all else that this process opens.

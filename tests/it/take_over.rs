@@ -2,6 +2,8 @@
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt as _,
+    path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
@@ -284,6 +286,35 @@ fn commands_reach_the_new_process() {
     after.get("/a").expect(200, "MISS", "/a #1");
     gate.open();
     slow.answer().expect(200, "MISS", "first last");
+}
+
+#[test]
+fn the_control_socket_stays_in_its_place() {
+    let (home, origin) = (Home::new(), origin(&Gate::default()));
+    let mut before = home.start(&origin.url(), &[]);
+    let socket = home.control_sockets().remove(0);
+    let files = [socket.with_extension("lock"), socket];
+    let described = |lock: &PathBuf| {
+        let text = fs::read(lock).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&text).unwrap()["pid"].clone()
+    };
+    let process_before = described(&files[0]);
+    // A file that is removed keeps its number as long as it has another name.
+    let kept = |path: &PathBuf| PathBuf::from(format!("{}.kept", path.display()));
+    for path in &files {
+        fs::hard_link(path, kept(path)).unwrap();
+    }
+    let _after = take_over(&home, &before, &origin, &[]);
+    assert!(before.wait().success());
+    for path in &files {
+        let number = |path: &PathBuf| fs::symlink_metadata(path).unwrap().ino();
+        assert_eq!(number(path), number(&kept(path)), "{path:?}");
+        fs::remove_file(kept(path)).unwrap();
+    }
+    assert_ne!(described(&files[0]), process_before);
+    let port = before.port.to_string();
+    let cleared = home.run(&["--clear-cache", "--port", &port]);
+    assert_eq!(cleared.stdout, "Cache cleared\n");
 }
 
 #[test]

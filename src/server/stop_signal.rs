@@ -31,6 +31,11 @@ impl StopSignal {
         self.reached(StopStage::Stopping).await;
     }
 
+    /// Whether connections are to end.
+    pub(super) fn is_given(&self) -> bool {
+        *self.0.borrow() == StopStage::Stopping
+    }
+
     /// Waits until no more connections and requests are wanted. Never resolves if the server ends without a stop.
     pub(super) async fn no_more_wanted(&self) {
         self.reached(StopStage::HandedOver).await;

@@ -233,6 +233,24 @@ fn a_connection_that_stays_is_answered_once_more_without_the_cache() {
 }
 
 #[test]
+fn pipelined_requests_are_all_answered() {
+    let gate = Gate::default();
+    let (home, origin) = (Home::new(), origin(&gate));
+    let mut before = home.start(&origin.url(), &[]);
+    let mut client = Client::connect(before.port);
+    client.ask("/held", "").ask("/a", "").ask("/b", "");
+    client.wait_for("first");
+    let _after = take_over(&home, &before, &origin, &[]);
+    gate.open();
+    client.answer().expect(200, "MISS", "first last");
+    client.answer().expect(200, "MISS", "/a #0");
+    let last = client.answer();
+    last.expect(200, "MISS", "/b #0");
+    assert_eq!(last.field("connection"), Some("close"));
+    assert!(before.wait().success());
+}
+
+#[test]
 fn bodies_that_arrive_and_bodies_on_disk_are_sent_to_their_ends() {
     const LENGTH: usize = 12 * 1024 * 1024;
     let gate = Gate::default();

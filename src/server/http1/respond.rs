@@ -149,9 +149,10 @@ where
         let head = response.head();
         let size = content.size();
         let framing = ResponseFraming::of((&asked.method, asked.version), head.status, size);
+        let is_last = self.is_last(body).await;
         let closes = head.connection_type() == actix_http::ConnectionType::Close
             || framing == ResponseFraming::UntilClose
-            || self.service.shared.is_stopping()
+            || is_last
             || !body.is_complete();
         let keep_alive = asked.keep_alive && !closes;
         let prepared = self.connection.take_prepared();
@@ -178,6 +179,12 @@ where
             true if !self.has_input().await => AfterResponse::End,
             _ => AfterResponse::Linger,
         })
+    }
+
+    /// Whether the proxy ends the connection after this response. After a hand-over it first serves what the client has sent.
+    async fn is_last(&mut self, body: &ReceivedBody) -> bool {
+        self.service.shared.is_stopping()
+            && (self.service.stopping.is_given() || !body.is_complete() || !self.has_input().await)
     }
 
     /// Sends the body, and the head that waits before it.

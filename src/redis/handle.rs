@@ -40,7 +40,7 @@ use crate::redis::{
     stamp::Stamp,
     stats::RedisStats,
     unavailable::RedisUnavailable,
-    unpublished::NotPublished,
+    unpublished::{NotPublished, UnpublishedMark},
     waiters::{WaiterMessage, wake_waiters},
     writes::WriteLanes,
 };
@@ -115,6 +115,12 @@ impl Redis {
             id: format!("{:032x}", random_number()),
             valid_until: lease.shown(),
         }));
+        let mark = UnpublishedMark::at(settings.unpublished);
+        let mut outbox = Outbox::new(settings.all);
+        if mark.is_set() {
+            // It is not known any more what waited. The tokens of this run begin later.
+            outbox.collapse(0);
+        }
         let (calls, keeper_calls) = mpsc::channel(MAX_CALLS);
         let (waiters, waiter_messages) = mpsc::unbounded_channel();
         let (messages, events) = mpsc::unbounded_channel();
@@ -130,7 +136,8 @@ impl Redis {
             calls: keeper_calls,
             waiters: waiters.clone(),
             reading: StreamReading::new(messages, shared.id.clone(), settings.own_tiers.stamp()),
-            outbox: Outbox::new(settings.all),
+            outbox,
+            mark,
             lease,
             pauses: Pauses::new(timing.pause, timing.max_pause),
             seen: (Vec::new(), boot_time_ms()),

@@ -19,6 +19,7 @@ use crate::redis::{
     pause::Pauses,
     reading::StreamReading,
     shared::{AppliedEvents, RedisShared},
+    unpublished::UnpublishedMark,
     waiters::WaiterMessage,
 };
 
@@ -65,6 +66,7 @@ pub(super) struct Keeper {
     pub(super) waiters: mpsc::UnboundedSender<WaiterMessage>,
     pub(super) reading: StreamReading,
     pub(super) outbox: Outbox,
+    pub(super) mark: UnpublishedMark,
     pub(super) lease: LeaseClock,
     pub(super) pauses: Pauses,
     /// The instances that were registered at a time of CLOCK_BOOTTIME (ms).
@@ -108,7 +110,7 @@ impl Keeper {
         let was_usable = self.shared.show_servers(None);
         self.shared.trust_again();
         self.shared.reason.store(Arc::new(end.to_string()));
-        self.outbox.fail();
+        self.events_wait();
         match end {
             SessionEnd::Closed => {}
             SessionEnd::NewEpoch | SessionEnd::Partial => log::info!("Redis: {end}"),
@@ -121,6 +123,14 @@ impl Keeper {
         }
     }
 
+    /// Redis is away: who publishes is told that the events wait.
+    fn events_wait(&mut self) {
+        if !self.outbox.is_empty() {
+            self.mark.set();
+        }
+        self.outbox.fail();
+    }
+
     /// Waits until a time, and does meanwhile what needs no Redis.
     async fn idle(&mut self, until: Instant) -> std::ops::ControlFlow<()> {
         let shared = Arc::clone(&self.shared);
@@ -131,7 +141,7 @@ impl Keeper {
                     if self.take(call) {
                         return std::ops::ControlFlow::Break(());
                     }
-                    self.outbox.fail();
+                    self.events_wait();
                 }
                 () = shared.confirms.notified() => self.confirmed(),
                 () = sleep_until(lease_end.into()) => self.look_at_lease(),

@@ -15,7 +15,8 @@
 //! | `fetch_lease`, `waiters` | [`FetchTurn`]: one fetch for all instances |
 //! | `acknowledgements` | [`Acknowledgements`]: which instances have not applied an event |
 //! | `check` | [`check`]: what a configuration check says |
-//! | `stats`, `unavailable`, `unpublished` | [`RedisStats`]; why there is no answer |
+//! | `stats`, `unavailable` | [`RedisStats`]; why there is no answer |
+//! | `unpublished` | [`NotPublished`]; the mark on disk that events wait |
 //! | `boot_time` | [`boot_time_ms`]: the clock of leases |
 //! | `keeper`, `session` | the thread: it connects, reads events, sends heartbeats, publishes |
 //! | `reading`, `stream` | what was read of the stream of events, and what of it was applied |

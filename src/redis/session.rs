@@ -380,6 +380,7 @@ impl Keeper {
             }
             state.catch_up = state.catch_up.map(|goal| goal.max(last.position));
         }
+        self.mark.remove();
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! What this room is opened with.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use rustls::ClientConfig;
@@ -29,6 +29,9 @@ pub struct RedisSettings {
     pub all: Bytes,
     /// What the own tiers have at the start.
     pub own_tiers: OwnTiers,
+    /// A file that is made while events wait to be published. At a start that finds it, the event that stands for all is
+    /// published. `None`: events that wait are lost when the process ends.
+    pub unpublished: Option<PathBuf>,
     /// The clock, in milliseconds since the Unix epoch: Redis's own is compared with it.
     pub wall_clock_ms: fn() -> i64,
 }

@@ -23,6 +23,8 @@ use crate::{
 /// The sizes of a file with a secret, in bytes.
 const LEAST_SECRET_BYTES: usize = 32;
 const MOST_SECRET_BYTES: usize = 64 * 1024;
+/// The file in the directory of a store that says that other instances were not told of what has ended.
+const UNPUBLISHED: &str = "unpublished";
 
 /// Why the tiers cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -156,6 +158,7 @@ fn redis_settings(
     own_tiers: OwnTiers,
 ) -> Result<RedisSettings, TierError> {
     let settings = &config.shared_tier;
+    let directory = config.store.directory.as_ref();
     Ok(RedisSettings {
         url: url.clone(),
         namespace: redis_namespace(config),
@@ -166,6 +169,7 @@ fn redis_settings(
         max_object_bytes: settings.max_object_bytes,
         all: SharedTier::end_of_all(),
         own_tiers,
+        unpublished: directory.map(|directory| directory.join(UNPUBLISHED)),
         wall_clock_ms: || i64::try_from(clock::now().unix_millis()).unwrap_or(i64::MAX),
     })
 }

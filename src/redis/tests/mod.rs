@@ -75,6 +75,7 @@ fn settings(url: &str, name: &str) -> RedisSettings {
         max_object_bytes: 8 * 1024 * 1024,
         all: Bytes::from_static(b"all"),
         own_tiers: OwnTiers::Empty,
+        unpublished: None,
         wall_clock_ms: || 0,
     }
 }

@@ -1,7 +1,7 @@
 //! `--store` and `--redis`: what was ended elsewhere while a proxy did not run does not come back from its disk.
 
-use super::{counting, node::Node, server::RedisServer};
-use crate::{client::Client, origin::Origin};
+use super::{counting, node::Node, relay::Relay, server::RedisServer};
+use crate::{client::Client, origin::Origin, waiting::until};
 
 /// Arguments with which responses come from the store or the origin alone.
 const STORE: [&str; 6] = [
@@ -12,6 +12,9 @@ const STORE: [&str; 6] = [
     "--disk-reserve",
     "0",
 ];
+
+/// Longer than a test takes, in ms.
+const NEVER: u64 = 600_000;
 
 /// A proxy with a store, and one without. Neither shares what it stores, for it has more than a byte; both share what ends
 /// it.
@@ -173,4 +176,34 @@ fn a_body_that_one_proxy_cannot_read_stays_at_the_others() {
     let kept = other.proxy.get("/large");
     assert_eq!(kept.x_cache(), "HIT");
     assert!(kept.text().starts_with("1:"));
+}
+
+#[test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
+fn a_purge_that_the_others_were_not_told_of_is_not_lost_when_its_proxy_is_killed() {
+    let origin = counting();
+    let redis = RedisServer::start();
+    let relay = Relay::to(redis.socket());
+    let unshared = ["--redis-max-object", "1"];
+    let mut one = Node::start_at(&origin, &relay.url(), &[&STORE[..], &unshared].concat());
+    let other = Node::start(&origin, &redis, &[&STORE[..2], &unshared].concat());
+    let at_other = other.proxy.get("/a").text();
+    let unpublished = one.home.path("work/cache/unpublished");
+    assert!(!unpublished.exists());
+    // Whatever this proxy says does not reach Redis in the time of this test.
+    relay.delay(NEVER);
+    let purged = one.home.run(&["purge", "/a"]);
+    assert_eq!(purged.code, Some(4), "{purged:?}");
+    assert!(purged.stderr.contains("none could be told"), "{purged:?}");
+    until("it is noted that the others were not told", || {
+        unpublished.exists()
+    });
+    one.kill();
+    relay.delay(0);
+    other.proxy.get("/a").expect(200, "HIT", &at_other);
+    one.start_again();
+    until("the other was told", || {
+        other.proxy.get("/a").text() != at_other
+    });
+    until("nothing is to be told", || !unpublished.exists());
 }

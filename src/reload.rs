@@ -183,7 +183,7 @@ impl Reload {
                 offline: is_offline,
                 ..Config::clone(&now.config)
             });
-            self.0.in_force.send_replace(now);
+            self.publish(now);
             log::info!(
                 "{}",
                 match is_offline {
@@ -198,6 +198,17 @@ impl Reload {
             has_changed,
             open_tunnels: 0,
         }
+    }
+
+    /// Lets new requests use `next`. After a hand-over they do not use the cache all the same.
+    fn publish(&self, next: ActiveConfig) {
+        self.0.in_force.send_modify(|active| {
+            let is_handed_over = active.cache_state == CacheState::HandedOver;
+            *active = next;
+            if is_handed_over {
+                active.cache_state = CacheState::HandedOver;
+            }
+        });
     }
 
     async fn activate(&self, commanded_offline: Option<bool>) -> Result<Reloaded, ReloadError> {
@@ -224,7 +235,7 @@ impl Reload {
             now.cache_state = CacheState::Repartitioning;
         }
         let is_repartitioning = now.cache_state == CacheState::Repartitioning;
-        self.0.in_force.send_replace(now.clone());
+        self.publish(now.clone());
         if is_repartitioning {
             if let Some(disk) = self.0.cache.disk() {
                 disk.set_namespace(Namespace::of(&now.config.partitioning()));
@@ -234,7 +245,7 @@ impl Reload {
             }
             self.clear_cache().await?;
             now.cache_state = CacheState::Usable;
-            self.0.in_force.send_replace(now);
+            self.publish(now);
         }
         let names = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
         Ok(Reloaded {
@@ -289,6 +300,7 @@ mod tests {
     use std::{
         fs,
         future::Future as _,
+        path::Path,
         pin::pin,
         task::{Context, Waker},
     };
@@ -298,32 +310,53 @@ mod tests {
     use super::*;
     use crate::config::Flags;
 
-    #[test]
-    fn a_reload_finishes_when_its_caller_stops_waiting() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("proxy.toml");
+    /// A reload that waits until the cache can be cleared, and what is in force.
+    async fn waiting_reload(dir: &Path) -> (watch::Sender<ActiveConfig>, Cache) {
+        let file = dir.join("proxy.toml");
         fs::write(&file, "policy = \"always\"\n").unwrap();
         let origin = "http://origin.test";
         let flags = Flags::from([("config", file.into()), ("origin", origin.into())]);
+        let config = Config::for_origin(origin.parse().unwrap());
+        let (sender, mut in_force) = watch::channel(ActiveConfig::new(Arc::new(config)));
+        // It has no actor yet, so it cannot be cleared.
+        let cache = Cache::new(1 << 20, 1 << 18);
+        let loader = ConfigLoader::new(flags, Config::load_everything);
+        let reload = Reload::new(loader, sender.clone(), cache.clone(), None);
+        {
+            let mut run = pin!(reload.run());
+            let polled = run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert!(polled.is_pending());
+        }
+        let is_repartitioning =
+            |in_force: &ActiveConfig| in_force.cache_state == CacheState::Repartitioning;
+        in_force.wait_for(is_repartitioning).await.unwrap();
+        (sender, cache)
+    }
+
+    #[test]
+    fn a_reload_finishes_when_its_caller_stops_waiting() {
+        let dir = tempfile::tempdir().unwrap();
         System::new().block_on(async {
-            let config = Config::for_origin(origin.parse().unwrap());
-            let (sender, mut in_force) = watch::channel(ActiveConfig::new(Arc::new(config)));
-            let cache = Cache::new(1 << 20, 1 << 18);
-            let loader = ConfigLoader::new(flags, Config::load_everything);
-            let reload = Reload::new(loader, sender, cache.clone(), None);
-            {
-                let mut run = pin!(reload.run());
-                let polled = run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-                assert!(polled.is_pending());
-            }
-            // The cache has no actor yet, so it cannot be cleared.
-            let is_repartitioning =
-                |in_force: &ActiveConfig| in_force.cache_state == CacheState::Repartitioning;
-            in_force.wait_for(is_repartitioning).await.unwrap();
+            let (sender, cache) = waiting_reload(dir.path()).await;
             cache.start();
             let is_usable = |in_force: &ActiveConfig| in_force.cache_state == CacheState::Usable;
+            let mut in_force = sender.subscribe();
             let now = in_force.wait_for(is_usable).await.unwrap();
             assert_eq!(now.config.policy.mode, crate::policy::Mode::Always);
+        });
+    }
+
+    #[test]
+    fn a_reload_that_ends_after_a_hand_over_does_not_let_the_cache_be_used() {
+        let dir = tempfile::tempdir().unwrap();
+        System::new().block_on(async {
+            let (sender, cache) = waiting_reload(dir.path()).await;
+            sender.send_modify(|active| active.cache_state = CacheState::HandedOver);
+            let mut in_force = sender.subscribe();
+            cache.start();
+            in_force.changed().await.unwrap();
+            let now = in_force.borrow_and_update().clone();
+            assert_eq!(now.cache_state, CacheState::HandedOver);
         });
     }
 }

@@ -6,7 +6,7 @@
 
 use std::sync::{
     OnceLock,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use actix::Addr;
@@ -24,6 +24,7 @@ pub(super) struct ActorStarts {
     current: AtomicUsize,
     /// Notified when the actor has started for the first time.
     begun: Notify,
+    has_ended: AtomicBool,
 }
 
 impl Default for ActorStarts {
@@ -32,6 +33,7 @@ impl Default for ActorStarts {
             addresses: (0..MAX_STARTS).map(|_| OnceLock::new()).collect(),
             current: AtomicUsize::new(0),
             begun: Notify::new(),
+            has_ended: AtomicBool::new(false),
         }
     }
 }
@@ -43,6 +45,15 @@ impl ActorStarts {
             first.get_or_init(start);
         }
         self.begun.notify_waiters();
+    }
+
+    /// From now on it is not started again.
+    pub(super) fn end(&self) {
+        self.has_ended.store(true, Ordering::Release);
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Acquire)
     }
 
     /// Waits for the first start.

@@ -120,12 +120,21 @@ impl Cache {
         CacheActor::new(store, limits, tiers, (first_fetch, is_restart)).start()
     }
 
-    /// The actor; `None` if it has not started. An actor that has panicked, or whose thread has ended, is started again in
+    /// The threads of the actor and of the workers are about to end. An actor that has ended is not started again, and messages
+    /// to it fail.
+    pub fn end(&self) {
+        self.starts.end();
+    }
+
+    /// The actor; `None` if it has not started, or is not started again. An actor that has panicked, or whose thread has ended, is started again in
     /// the arbiter of this thread, with nothing stored.
     pub(super) fn address(&self) -> Option<&Addr<CacheActor>> {
         let (number, actor) = self.starts.current()?;
         if actor.connected() || Arbiter::try_current().is_none() {
             return Some(actor);
+        }
+        if self.starts.has_ended() {
+            return None;
         }
         self.starts.again(number, || {
             log::error!("the cache has failed; it was started again, empty");

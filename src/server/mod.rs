@@ -254,6 +254,8 @@ impl Server {
         self.shared.set_stopping();
         self.workers.stop().await;
         let is_known = self.shared.cache.knows_all_ends().await;
+        // Fetches whose clients have left may still run in other threads than the actor's.
+        self.shared.cache.end();
         drop(self.workers);
         if let Some(disk) = self.shared.cache.disk() {
             disk.close().await;

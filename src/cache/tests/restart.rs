@@ -39,6 +39,19 @@ async fn entries(cache: &Cache) -> u64 {
 }
 
 #[test]
+fn an_actor_that_ends_with_the_proxy_is_not_started_again() {
+    run(async {
+        let cache = Cache::new(MIB, MIB / 4);
+        cache.start();
+        cache.end();
+        assert_eq!(entries(&cache).await, 0);
+        assert!(cache.send(Panic).await.is_err());
+        assert!(cache.send(GetStats).await.is_err());
+        assert!(cache.address().is_none());
+    });
+}
+
+#[test]
 fn an_actor_that_panics_is_started_again_empty_for_every_worker() {
     run(async {
         let cache = Cache::new(MIB, MIB / 4);

@@ -30,7 +30,9 @@ pub(crate) enum Failure {
     UnusedTlsSocket,
     #[error("the proxy on port {port} does not hand over its sockets; it goes on serving")]
     TakeOver { port: u16, source: ControlError },
-    #[error("process {pid} has ended, or hangs, while this one took over from it")]
+    #[error(
+        "process {pid} has not handed over: it hangs or stops, or another process takes over from it"
+    )]
     TakeOverEnded { pid: u32, source: io::Error },
     #[error("{}", in_use((.flag, *.port), .holder.as_ref(), *.free))]
     PortInUse {

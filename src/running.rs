@@ -59,7 +59,10 @@ impl RunningProxy {
                     // The reload logs its own result.
                     SignalAction::Reload => drop(self.reload.run().await),
                 },
-                Some(process) = self.taken.recv() => return self.hand_over(process).await,
+                // One that has ended meanwhile changes nothing.
+                Some(mut process) = self.taken.recv() => if process.accept() {
+                    return self.hand_over(process).await;
+                },
                 error = self.server.ended() => return Err(Failure::Ended(error)),
             }
         }

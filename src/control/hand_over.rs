@@ -4,7 +4,8 @@
 //! 2. The running proxy connects there, and passes its listening sockets, its control socket and the lock file of that
 //!    (SCM_RIGHTS, unix(7)). It goes on serving.
 //! 3. The new process sends [`TAKE`] when it is ready to serve. Before that it may end, and nothing has changed.
-//! 4. The running proxy accepts no more, closes what the new process opens, and sends [`RELEASED`].
+//! 4. The running proxy sends [`ACCEPTED`], accepts no more connections, closes what the new process opens, and sends
+//!    [`RELEASED`].
 //! 5. It finishes its requests and sends the ends of stored responses that they cause. The new process confirms each. After
 //!    the last one an empty one follows; if the connection is closed without it, anything may have ended.
 
@@ -13,7 +14,7 @@ use std::{
     collections::VecDeque,
     fs::{self, File},
     future::Future,
-    io::{self, IoSlice},
+    io::{self, IoSlice, Write as _},
     mem::MaybeUninit,
     net::TcpListener,
     os::{
@@ -46,6 +47,8 @@ use crate::cache::PassedEnd;
 pub(super) const SOCKETS: &[u8] = b"s";
 /// The new process takes over.
 pub(super) const TAKE: &[u8] = b"t";
+/// The running proxy lets the new process take over: from now on nothing but its end keeps it from closing all.
+pub(super) const ACCEPTED: &[u8] = b"y";
 /// Nothing is in use any more that the new process opens.
 pub(super) const RELEASED: &[u8] = b"r";
 /// The new process has applied an end.
@@ -159,6 +162,11 @@ impl HandOver {
         self.pid
     }
 
+    /// Tells the process that it may take over. False if it has ended.
+    pub fn accept(&mut self) -> bool {
+        self.stream.write_all(ACCEPTED).is_ok()
+    }
+
     /// Tells the process that nothing is in use any more that it opens, and then the `ends` of stored responses that requests in
     /// progress cause, until `finished`. That says whether these are all; if not, that process ends everything.
     ///
@@ -266,4 +274,18 @@ pub(super) fn offer(
         taken,
     };
     (offer, announced)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_has_ended_cannot_take_over() {
+        let (stream, other) = UnixStream::pair().unwrap();
+        let mut process = HandOver { stream, pid: 7 };
+        assert!(process.accept());
+        drop(other);
+        assert!(!process.accept());
+    }
 }

@@ -27,15 +27,17 @@ use super::{
     commands::{DESCRIBE_TIMEOUT, is_running, names_in},
     directories::SocketDirectories,
     hand_over::{
-        APPLIED, HandOverRequest, MAX_END_BYTES, MAX_SOCKETS, RELEASED, SOCKETS, STEP_LIMIT, TAKE,
-        socket_of, write,
+        ACCEPTED, APPLIED, HandOverRequest, MAX_END_BYTES, MAX_SOCKETS, RELEASED, SOCKETS,
+        STEP_LIMIT, TAKE, socket_of, write,
     },
     lock::{InstanceLock, InstanceName},
 };
 use crate::{cache::Cache, clock};
 
-/// How long the running proxy may take to write and close its store.
-const RELEASE_LIMIT: Duration = Duration::from_secs(60);
+/// How long the running proxy may take to accept that this process takes over. It may be reloading.
+const ACCEPT_LIMIT: Duration = Duration::from_secs(30);
+/// How often a warning says that the running proxy is still closing its store.
+const REPORT: Duration = Duration::from_secs(10);
 /// How often this process looks for the connection of the running proxy.
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -205,18 +207,33 @@ impl TakeOver {
         Some((listener, InstanceLock::passed(self.name.clone(), lock)?))
     }
 
-    /// Lets the proxy stop accepting, and waits until it has closed its store and all else that this process opens.
+    /// Lets the proxy stop accepting, and waits until it has closed its store and all else that this process opens, or has
+    /// ended.
     ///
     /// # Errors
-    /// The proxy has taken too long, or has ended. It has stopped accepting.
+    /// The proxy does not let this process take over: it hangs or stops, or another process takes over. It goes on as before.
     pub fn begin(&mut self) -> io::Result<()> {
         self.stream.write_all(TAKE)?;
-        self.stream.set_read_timeout(Some(RELEASE_LIMIT))?;
-        let mut byte = [0; RELEASED.len()];
+        self.stream.set_read_timeout(Some(ACCEPT_LIMIT))?;
+        let mut byte = [0; ACCEPTED.len()];
         self.stream.read_exact(&mut byte)?;
-        match byte == RELEASED {
-            true => Ok(()),
-            false => Err(io::ErrorKind::InvalidData.into()),
+        if byte != ACCEPTED {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let pid = self.instance.pid;
+        self.stream.set_read_timeout(Some(REPORT))?;
+        loop {
+            match self.stream.read_exact(&mut byte) {
+                Ok(()) if byte == RELEASED => return Ok(()),
+                Ok(()) => return Err(io::ErrorKind::InvalidData.into()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    log::warn!("process {pid} is still closing its store; connections wait");
+                }
+                Err(error) => {
+                    log::warn!("process {pid} ended before it closed its store: {error}");
+                    return Ok(());
+                }
+            }
         }
     }
 
@@ -307,5 +324,38 @@ mod tests {
         assert_eq!(ends_of(b"\x03\0"), (vec![], false));
         assert_eq!(ends_of(b"\x03\0\0\0ab"), (vec![], false));
         assert_eq!(ends_of(b"\xff\xff\xff\xff\0\0\0\0"), (vec![vec![]], true));
+    }
+
+    /// Takes over from a proxy that sends this and ends.
+    fn take_over_from(sent: &[u8]) -> io::Result<()> {
+        let (stream, mut proxy) = UnixStream::pair().unwrap();
+        proxy.write_all(sent).unwrap();
+        proxy.shutdown(std::net::Shutdown::Write).unwrap();
+        let path = PathBuf::new();
+        let instance =
+            r#"{"pid":7,"port":8000,"bind":"::1","origin":"","version":"","started":""}"#;
+        let mut other = TakeOver {
+            instance: serde_json::from_str(instance).unwrap(),
+            name: InstanceName {
+                port: 8000,
+                lock: path.clone(),
+                socket: path,
+            },
+            stream,
+            passed: PassedFiles {
+                sockets: Vec::new(),
+                control: None,
+            },
+        };
+        other.begin()
+    }
+
+    #[test]
+    fn a_proxy_that_ends_after_it_has_accepted_is_taken_over() {
+        take_over_from(&[ACCEPTED, RELEASED].concat()).unwrap();
+        take_over_from(ACCEPTED).unwrap();
+        assert!(take_over_from(b"").is_err());
+        assert!(take_over_from(b"?").is_err());
+        assert!(take_over_from(&[ACCEPTED, b"?"].concat()).is_err());
     }
 }

@@ -186,8 +186,14 @@ pub(super) fn checked_head<'a>(header: &RecordHeader, record: &'a [u8]) -> Optio
 pub(super) fn checked_body(header: &RecordHeader, record: &[u8]) -> Option<Range<usize>> {
     let begin = HEADER_BYTES + usize::try_from(header.head_len).ok()?;
     let end = begin.checked_add(usize::try_from(header.body_len).ok()?)?;
-    let body = record.get(begin..end)?;
-    (header.large.is_none() && checksum(body, 0) == header.body_checksum).then_some(begin..end)
+    is_body(header, record.get(begin..end)?).then_some(begin..end)
+}
+
+/// True if this is the body that follows the head block, as it was written.
+pub(super) fn is_body(header: &RecordHeader, body: &[u8]) -> bool {
+    header.large.is_none()
+        && header.body_len == body.len() as u64
+        && header.body_checksum == checksum(body, 0)
 }
 
 /// The number at an offset. `None` beyond the end.

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tokio::task::yield_now;
 
 use crate::{
@@ -83,7 +84,7 @@ impl Cache {
         };
         let response = found.into_iter().find(is_same)?;
         Some(match response.body {
-            StoredBody::Memory(bytes) => body_of(&bytes, &self.budget),
+            StoredBody::Memory(bytes) => body_of(bytes, &self.budget),
             StoredBody::Large(large) => Body::on_disk(large),
         })
     }
@@ -91,7 +92,7 @@ impl Cache {
     /// Brings `response` into memory. This ends the fetch of `ticket`.
     pub async fn load(&self, mut ticket: FetchTicket, response: OnDisk, now: Time) -> Loaded {
         let body = match response.body {
-            StoredBody::Memory(bytes) => body_of(&bytes, ticket.budget()),
+            StoredBody::Memory(bytes) => body_of(bytes, ticket.budget()),
             StoredBody::Large(large) => match read(&large, &ticket).await {
                 Ok(in_memory) => in_memory.unwrap_or_else(|| Body::on_disk(large)),
                 Err(_) => return Loaded::Not(ticket.into()),
@@ -109,9 +110,10 @@ impl Cache {
     }
 }
 
-/// A body of one piece.
-fn body_of(bytes: &[u8], budget: &Arc<Budget>) -> Body {
-    let piece = (!bytes.is_empty()).then(|| Piece::copy_of(bytes, 0, budget));
+/// A body of one piece. Bytes that nobody else has are not copied.
+fn body_of(bytes: Bytes, budget: &Arc<Budget>) -> Body {
+    let bytes = Vec::from(bytes).into_boxed_slice();
+    let piece = (!bytes.is_empty()).then(|| Piece::of(bytes, 0, budget));
     Body::new(piece.into_iter().collect::<Vec<_>>())
 }
 

@@ -113,10 +113,15 @@ impl Piece {
         position: u64,
         budget: &Arc<Budget>,
     ) -> Arc<Self> {
+        Self::of(bytes.into(), position, budget)
+    }
+
+    /// A piece of these bytes, for the place after `position`.
+    pub(in crate::cache) fn of(bytes: Box<[u8]>, position: u64, budget: &Arc<Budget>) -> Arc<Self> {
         let cost = Self::cost_bytes(bytes.len());
         budget.take(cost);
         Arc::new(Self {
-            bytes: PieceBytes::Memory(bytes.into()),
+            bytes: PieceBytes::Memory(bytes),
             next: OnceLock::new(),
             position: position + cost,
             budget: Some(Arc::clone(budget)),

@@ -235,11 +235,11 @@ impl Server {
     /// Hands over to another process, which has the sockets: accepts no more connections, uses the cache no more, and closes
     /// the store on disk. Requests in progress go on. Returns what unsafe ones among them end in the cache
     /// ([`Cache::hand_over`]).
-    pub async fn hand_over(&self) -> UnboundedReceiver<PassedEnd> {
+    pub async fn hand_over(&mut self) -> UnboundedReceiver<PassedEnd> {
         self.shared.set_stopping();
         self.in_force
             .send_modify(|active| active.cache_state = CacheState::HandedOver);
-        self.workers.hand_over();
+        self.workers.hand_over().await;
         self.shared.cache.hand_over().await
     }
 

@@ -93,9 +93,12 @@ impl Workers {
         }
     }
 
-    /// Another process accepts the connections from now on.
-    pub(super) fn hand_over(&self) {
+    /// Another process accepts the connections from now on. Waits, for a limited time, until no worker accepts any more.
+    pub(super) async fn hand_over(&mut self) {
         self.stop.send_replace(StopStage::HandedOver);
+        let ended = async { while self.ends.recv().await.is_some() {} };
+        // A worker that hangs does not accept either.
+        let _ = timeout(STOP_LIMIT, ended).await;
     }
 
     /// Waits until the workers accept no more, and no connection is left.

@@ -245,6 +245,8 @@ impl Client {
                     self.received.len()
                 );
             }
+            // A process under test has ended.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => self.ended = true,
         }
         !self.ended

@@ -290,8 +290,9 @@ fn read_through(wire: &mut dyn Wire, end: &[u8]) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     while !bytes.ends_with(end) {
         let mut byte = [0];
-        if wire.read(&mut byte)? == 0 {
-            return Ok(Vec::new());
+        match wire.read_exact(&mut byte) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Vec::new()),
+            read => read?,
         }
         bytes.push(byte[0]);
     }

@@ -52,7 +52,7 @@ fn accept(listener: &TcpListener, answer: &str, origin_port: Option<u16>, heads:
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
-            if !matches!(client.read(&mut byte), Ok(1)) {
+            if client.read_exact(&mut byte).is_err() {
                 break;
             }
             head.push(byte[0]);

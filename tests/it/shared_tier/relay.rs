@@ -1,7 +1,7 @@
 //! A relay between a proxy and Redis, which delays and cuts connections.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{ErrorKind, Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
     os::unix::net::UnixStream,
     path::PathBuf,
@@ -116,9 +116,14 @@ fn pass_on(
     mut write: impl FnMut(&[u8]) -> std::io::Result<()>,
 ) {
     let mut bytes = vec![0; 64 << 10];
-    while let Ok(count) = read(&mut bytes)
-        && count > 0
-    {
+    loop {
+        let count = match read(&mut bytes) {
+            Ok(0) => return,
+            Ok(count) => count,
+            // A process under test has ended.
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(_) => return,
+        };
         let delay = shared.delay_millis.load(Ordering::SeqCst);
         if delay > 0 {
             thread::park_timeout(Duration::from_millis(delay));

@@ -133,6 +133,12 @@ pub(super) fn begin(text: &str, width: usize) -> String {
     }
 }
 
+/// A noun, with an "s" unless there is one of it.
+pub(super) fn noun(number: u64, one: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{one}{ending}")
+}
+
 /// A duration in its two largest units: `3m 20s`.
 pub(super) fn seconds(seconds: u64) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];

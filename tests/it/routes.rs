@@ -328,7 +328,7 @@ fn why_log_lists_and_statistics_name_the_origin() {
     assert_eq!(stats["origins"][1]["failures_by"][0]["name"], "origin-cut");
     let stats = home.run_ok(&["stats", "--port", &port]);
     let row = stats.lines().find(|line| line.contains(&b.url())).unwrap();
-    assert!(row.ends_with("  median -, p99 -, 1 failures"), "{stats}");
+    assert!(row.ends_with("  median -, p99 -, 1 failure"), "{stats}");
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 use caching_proxy::observe::{CertificateReport, ClientReport, grouped};
 
-use crate::{commands::text, terminal::counted};
+use crate::{
+    commands::text::{self, noun},
+    terminal::counted,
+};
 
 /// `None` if no client has tried TLS.
 pub(super) fn clients_line(clients: &ClientReport) -> Option<String> {
@@ -16,8 +19,9 @@ pub(super) fn clients_line(clients: &ClientReport) -> Option<String> {
             ),
         };
         format!(
-            "Clients    {:>8}   connections with TLS, {} without{failed}",
+            "Clients    {:>8}   {} with TLS, {} without{failed}",
             grouped(clients.tls_connections),
+            noun(clients.tls_connections, "connection"),
             grouped(clients.plain_connections),
         )
     };

@@ -16,7 +16,7 @@ use super::{
     client_lines::{certificate_line, clients_line},
     tier_lines::{disk_line, shared_line},
 };
-use crate::commands::text::{self, begin};
+use crate::commands::text::{self, begin, noun};
 
 /// The most reasons of one kind that are shown; the others are summed.
 const MAX_CAUSES: usize = 6;
@@ -310,22 +310,18 @@ fn ratio_line(report: &Report, earlier: Option<&Report>) -> String {
         format!(", {} in the last second", grouped(rate))
     });
     format!(
-        "Hit ratio  {:>8}   {} {}{rate}",
+        "Hit ratio  {:>8}   {}{rate}",
         percent(report.hit_ratio),
-        grouped(report.requests),
-        if report.requests == 1 {
-            "request"
-        } else {
-            "requests"
-        },
+        counted(report.requests, "request"),
     )
 }
 
 fn saved_line(report: &Report) -> String {
     let saved = &report.saved;
     format!(
-        "Saved      {:>8}   requests to the origin, {}, {} of waiting",
+        "Saved      {:>8}   {} to the origin, {}, {} of waiting",
         grouped(saved.requests),
+        noun(saved.requests, "request"),
         ByteSize(saved.bytes),
         duration(Duration::from_millis(saved.millis)),
     )
@@ -333,12 +329,12 @@ fn saved_line(report: &Report) -> String {
 
 fn origin_line(origin: &OriginReport) -> String {
     format!(
-        "Origin     {:>8}   median (estimated); p90 {}, p99 {}; {} responses, {} failures",
+        "Origin     {:>8}   median (estimated); p90 {}, p99 {}; {}, {}",
         millis(origin.p50_millis),
         millis(origin.p90_millis),
         millis(origin.p99_millis),
-        grouped(origin.answers),
-        grouped(origin.failures),
+        counted(origin.answers, "response"),
+        counted(origin.failures, "failure"),
     )
 }
 
@@ -346,16 +342,16 @@ fn origin_line(origin: &OriginReport) -> String {
 fn origin_state(origin: &OriginCount) -> String {
     let OriginCount {
         is_avoided,
-        counted,
+        counted: times,
         ..
     } = origin;
     let mut text = format!(
-        "median {}, p99 {}, {} failures",
-        millis(counted.p50_millis),
-        millis(counted.p99_millis),
-        grouped(counted.failures)
+        "median {}, p99 {}, {}",
+        millis(times.p50_millis),
+        millis(times.p99_millis),
+        counted(times.failures, "failure")
     );
-    match counted.paused_seconds {
+    match times.paused_seconds {
         Some(left) => text += &format!(", paused for {left} s"),
         None if *is_avoided => text += ", avoided after a failure",
         None => {}
@@ -373,8 +369,12 @@ fn pace_line(origin: &OriginReport) -> Option<String> {
         ));
     }
     let queued = || {
+        let wait = match origin.queued {
+            1 => "request waits",
+            _ => "requests wait",
+        };
         let queued = grouped(origin.queued);
-        format!("Queue      {queued:>8}   requests wait, because of --max-rate")
+        format!("Queue      {queued:>8}   {wait}, because of --max-rate")
     };
     (origin.queued > 0).then(queued)
 }
@@ -411,10 +411,14 @@ fn tunnels_line(tunnels: &TunnelReport) -> Option<String> {
 fn dropped_lines(report: &Report) -> Option<String> {
     let lines = report.dropped_log_lines;
     let text = || {
-        let lines = grouped(lines);
-        format!("Log        {lines:>8}   lines dropped, because nobody read them")
+        let (number, noun) = (grouped(lines), noun(lines, "line"));
+        format!("Log        {number:>8}   {noun} dropped, because nobody read the log")
     };
     (lines > 0).then(text)
+}
+
+fn counted(number: u64, one: &str) -> String {
+    format!("{} {}", grouped(number), noun(number, one))
 }
 
 pub(super) fn percent(share: Option<f64>) -> String {

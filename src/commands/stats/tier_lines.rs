@@ -3,7 +3,10 @@
 use bytesize::ByteSize;
 use caching_proxy::{disk::DiskStats, observe::grouped, redis::RedisStats};
 
-use crate::{commands::text, terminal::counted};
+use crate::{
+    commands::text::{self, noun},
+    terminal::counted,
+};
 
 pub(super) fn disk_line(disk: &DiskStats) -> String {
     let state = match &disk.bypassed {
@@ -28,9 +31,10 @@ pub(super) fn shared_line(shared: &RedisStats) -> String {
     };
     let instances = shared.instances.len() as u64;
     format!(
-        "Shared     {:>8}   of {} lookups found, {} written, {}, {:.1} ms{state}",
+        "Shared     {:>8}   of {} {} found, {} written, {}, {:.1} ms{state}",
         grouped(shared.found),
         grouped(shared.lookups),
+        noun(shared.lookups, "lookup"),
         grouped(shared.written),
         counted(instances, "instance", "instances"),
         shared.round_trip_us as f64 / 1e3,

@@ -96,7 +96,7 @@ fn described(
     let mark = exchange.mark.as_ref();
     if mark.is_some_and(|mark| mark.audience == "own") && !request.shared {
         return Err(
-            "it was made for one user, whose credentials are not in the file (--shared serves it to everybody)"
+            "made for one user, whose credentials are not in the file; --shared serves such responses to everybody"
                 .to_owned(),
         );
     }

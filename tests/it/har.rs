@@ -448,7 +448,7 @@ fn secrets_are_exported_only_on_request() {
     home.run(&["offline", "on"]);
     let imported = home.run(&["import", "out.har"]);
     assert!(
-        imported.stderr.contains("it was made for one user"),
+        imported.stderr.contains("): made for one user, whose"),
         "{}",
         imported.stderr
     );

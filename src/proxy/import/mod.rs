@@ -83,7 +83,7 @@ pub enum ImportRefusal {
     #[error("{}", .0.meaning())]
     NotStored(Reason),
     /// It was made for one user, and the policy has no partitions.
-    #[error("it was made for one user (--shared serves it to everybody)")]
+    #[error("made for one user; --shared serves such responses to everybody")]
     OneUser,
     /// A response that the policy stores is there already.
     #[error("it was recorded, and a stored response is there already")]

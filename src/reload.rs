@@ -286,7 +286,10 @@ impl Reload {
 fn log_result(reloaded: &Reloaded) {
     match reloaded.changed.as_slice() {
         [] if !reloaded.certificates.is_empty() => {}
-        [] => log::info!("configuration reloaded: no changes"),
+        [] if reloaded.needs_restart.is_empty() => {
+            log::info!("configuration reloaded: no changes");
+        }
+        [] => log::info!("configuration reloaded: nothing applied"),
         changed => log::info!("configuration reloaded: changed {}", changed.join(", ")),
     }
     if !reloaded.needs_restart.is_empty() {

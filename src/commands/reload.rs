@@ -22,8 +22,9 @@ pub(super) fn reload(proxy: ProxyArgs) -> Result<(), Failure> {
         certificates,
     } = reloaded;
     match changed.as_slice() {
-        [] if certificates.is_empty() => say("no changes"),
-        [] => {}
+        [] if !certificates.is_empty() => {}
+        [] if needs_restart.is_empty() => say("no changes"),
+        [] => say("nothing applied"),
         changed => say(&format!("changed: {}", changed.join(", "))),
     }
     for name in certificates {

@@ -70,7 +70,11 @@ impl Config {
             .map(|((name, _), _)| *name);
         let keeps_routes = self.keeps_routes(read);
         let keeps_tls = self.tls.is_some() != read.tls.is_some();
-        for name in changed {
+        // The default of max_object follows from max_memory, which is named.
+        let is_derived = |name| {
+            name == "max_object" && self.has_default_max_object() && read.has_default_max_object()
+        };
+        for name in changed.filter(|name| !is_derived(*name)) {
             let is_kept = (keeps_routes && IN_ROUTES.contains(&name))
                 || (keeps_tls && OF_TLS.contains(&name));
             if RELOADABLE.contains(&name) && !is_kept {

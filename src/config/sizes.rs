@@ -2,7 +2,18 @@
 
 use bytesize::ByteSize;
 
-use super::{ConfigError, DEFAULT_MAX_MEMORY_BYTES, SettingSources, value};
+use super::{Config, ConfigError, DEFAULT_MAX_MEMORY_BYTES, SettingSources, value};
+
+impl Config {
+    /// Whether the largest body has the size that it has unless it is set.
+    pub(super) fn has_default_max_object(&self) -> bool {
+        self.max_object_bytes == default_max_object(self.max_memory_bytes)
+    }
+}
+
+fn default_max_object(max_memory: u64) -> u64 {
+    max_memory / 4
+}
 
 impl SettingSources<'_> {
     /// Memory of the cache and largest body, in bytes.
@@ -11,7 +22,7 @@ impl SettingSources<'_> {
             .get("max-memory", |given| value::size(given, ByteSize::mib(1)))?
             .unwrap_or(DEFAULT_MAX_MEMORY_BYTES);
         match self.find("max-object", |given| value::size(given, ByteSize::b(1)))? {
-            None => Ok((max_memory, max_memory / 4)),
+            None => Ok((max_memory, default_max_object(max_memory))),
             Some((max_object, _)) if max_object <= max_memory => Ok((max_memory, max_object)),
             Some((max_object, place)) => Err(ConfigError::ObjectOverMemory {
                 place,

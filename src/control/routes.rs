@@ -130,7 +130,9 @@ async fn reload(reload: Data<Reload>) -> HttpResponse {
     match reload.run().await {
         Ok(reloaded) => HttpResponse::Ok().json(reloaded),
         Err(error @ (ReloadError::Config(_) | ReloadError::Certificate { .. })) => {
-            HttpResponse::BadRequest().body(error.sentence())
+            let sentence = error.sentence();
+            let why = sentence.trim_end();
+            HttpResponse::BadRequest().body(format!("{why}\nthe old configuration stays active"))
         }
         Err(ReloadError::Cache(_) | ReloadError::Interrupted) => {
             HttpResponse::ServiceUnavailable().finish()

@@ -520,7 +520,7 @@ mod tests {
     #[test]
     fn help_promises_no_variable_for_clear_cache() {
         let help = Cli::command().render_long_help().to_string();
-        assert!(help.contains("Each option except --clear-cache and --wait can also"));
+        assert!(help.contains("Each option except --clear-cache, --wait and --take-over can"));
     }
 
     #[test]

@@ -31,9 +31,9 @@ pub(crate) enum Failure {
     #[error("the proxy on port {port} does not hand over its sockets; it goes on serving")]
     TakeOver { port: u16, source: ControlError },
     #[error(
-        "process {pid} has not handed over: it hangs or stops, or another process takes over from it"
+        "process {pid} has not handed over: it has ended or hangs, or another process has taken over from it"
     )]
-    TakeOverEnded { pid: u32, source: io::Error },
+    NotHandedOver { pid: u32 },
     #[error("{}", in_use((.flag, *.port), .holder.as_ref(), *.free))]
     PortInUse {
         flag: &'static str,
@@ -168,7 +168,7 @@ impl Failure {
             | Self::Dashboard { .. }
             | Self::Metrics { .. }
             | Self::TakeOver { .. }
-            | Self::TakeOverEnded { .. } => 3,
+            | Self::NotHandedOver { .. } => 3,
             Self::Unreached | Self::Unconfirmed(_) | Self::ChooseError(_) | Self::Unanswered(_) => {
                 4
             }

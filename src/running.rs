@@ -72,7 +72,7 @@ impl RunningProxy {
     async fn hand_over(mut self, process: HandOver) -> Result<(), Failure> {
         let pid = process.pid();
         log::info!(
-            "process {pid} takes over the port: finishing requests in progress (Ctrl-C to stop at once)"
+            "process {pid} takes over the port: finishing requests in progress (Ctrl-C: at most ten seconds more)"
         );
         // Only one process can take over, and it opens all this. First what ends stored responses, so that each is cleared
         // before the store is closed.

@@ -82,9 +82,7 @@ impl Startup {
             let pid = other.instance().pid;
             // Errors that come later leave no proxy.
             server::check_tiers(&self.config, pid).map_err(StartError::from)?;
-            other
-                .begin()
-                .map_err(|source| Failure::TakeOverEnded { pid, source })?;
+            other.begin().map_err(|_| Failure::NotHandedOver { pid })?;
             log::info!("took over from process {pid}");
         }
         // Before anything takes time: who finds the port finds the socket too, and a command waits until it is answered.

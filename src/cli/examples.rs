@@ -32,8 +32,8 @@ Every response carries X-Cache: HIT (the body came from the cache) or MISS (it d
 and the details in Cache-Status.
 
 Configuration:
-  Each option except --clear-cache and --wait can also be set by an environment variable
-  (CACHING_PROXY_MAX_MEMORY for --max-memory) and, except --config, by a key in
+  Each option except --clear-cache, --wait and --take-over can also be set by an environment
+  variable (CACHING_PROXY_MAX_MEMORY for --max-memory) and, except --config, by a key in
   config/proxy.toml (max_memory). An option overrides the environment, the environment
   overrides the file. Rules for single paths ([[rules]]) exist only in the file.
 
@@ -41,5 +41,5 @@ Exit codes:
   0  success
   1  failed while running
   2  invalid option or configuration
-  3  cannot listen on the port
+  3  the port or the store is in use
   4  a running caching-proxy could not be reached";

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{BASICS, LIMITS, entry_args};
+use super::{BASICS, entry_args};
 
 /// What to do with running proxies.
 #[derive(Debug, Args)]
@@ -18,7 +18,7 @@ pub struct RunningArgs {
     /// With --store, the new process has all that the old one has stored. If no proxy listens there, this one starts as usual.
     #[arg(
         long,
-        help_heading = LIMITS,
+        help_heading = BASICS,
         hide_short_help = true,
         conflicts_with = "clear_cache"
     )]

@@ -97,7 +97,9 @@ pub(super) fn listen_port(given: &Given) -> Result<u16, ValueError> {
             "a port: Kubernetes sets this variable for a service named caching-proxy; set enableServiceLinks: false, or \
              give the service another name",
         )),
-        _ => port(given),
+        _ => port(given).map_err(|_| {
+            given.is_not("a port: a number from 1 to 65535, such as 8000, or 0 for any free one")
+        }),
     }
 }
 
@@ -262,14 +264,19 @@ pub(super) fn duration(
     least: Duration,
     most: Duration,
 ) -> Result<Duration, ValueError> {
+    let is_long = most >= Duration::from_secs(24 * 60 * 60);
     given
         .text()
         .and_then(|text| humantime::parse_duration(text).ok())
         .filter(|duration| (least..=most).contains(duration))
         .ok_or_else(|| {
             let (least, most) = (written_duration(least), written_duration(most));
+            let examples = match is_long {
+                true => "\"30s\", \"10m\" or \"24h\"".to_owned(),
+                false => format!("\"{least}\" or \"{most}\""),
+            };
             given.is_not(format!(
-                "a duration from {least} to {most} with a unit, such as \"30s\", \"10m\" or \"24h\""
+                "a duration from {least} to {most} with a unit, such as {examples}"
             ))
         })
 }

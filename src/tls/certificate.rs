@@ -131,7 +131,7 @@ fn chain(file: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsE
                 ": it has a certificate request, which a CA has to sign first"
             }
             () if has(bytes, "PRIVATE KEY-----") => {
-                ": it has a private key, which belongs into --tls-key"
+                ": it has a private key, which belongs in --tls-key"
             }
             () if bytes.first() == Some(&DER_SEQUENCE) => {
                 ": it seems to be DER or PKCS#12; convert it to PEM with openssl x509 or openssl pkcs12"
@@ -174,7 +174,7 @@ fn private_key(file: &Path, bytes: &[u8]) -> Result<PrivateKeyDer<'static>, TlsE
             hint: match () {
                 () if bytes.is_empty() => ": it is empty",
                 () if has(bytes, "-----BEGIN CERTIFICATE-----") => {
-                    ": it has a certificate, which belongs into --tls-cert"
+                    ": it has a certificate, which belongs in --tls-cert"
                 }
                 () if bytes.first() == Some(&DER_SEQUENCE) => {
                     ": it seems to be DER or PKCS#12; convert it to PEM with openssl pkey or openssl pkcs12"

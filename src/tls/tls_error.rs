@@ -46,7 +46,7 @@ pub enum TlsError {
     /// The private key is encrypted.
     #[error(
         "the private key in {file} is encrypted; write it without its passphrase, readable by the proxy alone: \
-         (umask 077; openssl pkey -in {file} -out key.pem)",
+         (umask 077; openssl pkey -in {file} -out {file}.plain)",
         file = file.display()
     )]
     EncryptedKey {

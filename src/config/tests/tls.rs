@@ -80,7 +80,7 @@ fn settings_of_tls_that_do_not_fit_are_refused() {
         ),
         (
             "tls_port = 70000",
-            "tls_port: 70000 is not a port: a number from 1 to 65535, such as 8000",
+            "tls_port: 70000 is not a port: a number from 1 to 65535, such as 8000, or 0 for any free one",
         ),
     ] {
         let error = load(&[ORIGIN], &[], file).unwrap_err();

@@ -177,7 +177,7 @@ fn booleans_have_several_spellings_outside_the_file() {
 
 #[test]
 fn a_wrong_value_is_refused_with_its_source_and_a_correction() {
-    let port = "a port: a number from 1 to 65535, such as 8000";
+    let port = "a port: a number from 1 to 65535, such as 8000, or 0 for any free one";
     assert_eq!(flag_with("port", "0").unwrap().port, 0);
     for text in ["65536", "-1", "http", "", "80 "] {
         assert_eq!(
@@ -269,7 +269,7 @@ fn a_number_out_of_range_is_refused_like_any_other() {
     }
     let error = file_with(&format!("port = {huge}")).unwrap_err();
     assert!(
-        error.ends_with("a port: a number from 1 to 65535, such as 8000"),
+        error.ends_with("a port: a number from 1 to 65535, such as 8000, or 0 for any free one"),
         "{error}"
     );
 }

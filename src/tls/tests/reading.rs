@@ -140,7 +140,7 @@ fn what_cannot_be_used_is_refused_with_what_would_be_right() {
         (
             good_key.clone(),
             good_key.clone(),
-            "good.key has no certificate (-----BEGIN CERTIFICATE-----): it has a private key, which belongs into --tls-key",
+            "good.key has no certificate (-----BEGIN CERTIFICATE-----): it has a private key, which belongs in --tls-key",
         ),
         (
             files.path("broken"),
@@ -160,17 +160,17 @@ fn what_cannot_be_used_is_refused_with_what_would_be_right() {
         (
             good_pem.clone(),
             good_pem.clone(),
-            "good.pem has no private key (-----BEGIN PRIVATE KEY-----): it has a certificate, which belongs into --tls-cert",
+            "good.pem has no private key (-----BEGIN PRIVATE KEY-----): it has a certificate, which belongs in --tls-cert",
         ),
         (
             good_pem.clone(),
             files.path("pkcs8"),
-            "the private key in pkcs8 is encrypted; write it without its passphrase, readable by the proxy alone: (umask 077; openssl pkey -in pkcs8 -out key.pem)",
+            "the private key in pkcs8 is encrypted; write it without its passphrase, readable by the proxy alone: (umask 077; openssl pkey -in pkcs8 -out pkcs8.plain)",
         ),
         (
             good_pem.clone(),
             files.path("old"),
-            "the private key in old is encrypted; write it without its passphrase, readable by the proxy alone: (umask 077; openssl pkey -in old -out key.pem)",
+            "the private key in old is encrypted; write it without its passphrase, readable by the proxy alone: (umask 077; openssl pkey -in old -out old.plain)",
         ),
         (
             good_pem.clone(),

@@ -42,6 +42,11 @@ pub(crate) enum Failure {
         free: Option<u16>,
     },
     #[error(
+        "{}, which listens on {}; --take-over needs the --bind of that proxy",
+        in_use_by(*.port, Some(.holder)), .holder.bind
+    )]
+    OtherBind { port: u16, holder: Instance },
+    #[error(
         "ports below 1024 need administrator rights, and port {port} is one of them; use another port: {flag} {free}"
     )]
     PortReserved {
@@ -140,6 +145,18 @@ impl From<ControlError> for Failure {
 }
 
 impl Failure {
+    /// This failure, of a proxy that was to take over from another one, and has found none on its address.
+    pub(crate) fn of_take_over(self) -> Self {
+        match self {
+            Self::PortInUse {
+                port,
+                holder: Some(holder),
+                ..
+            } => Self::OtherBind { port, holder },
+            other => other,
+        }
+    }
+
     /// Scripts rely on these codes.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
@@ -162,6 +179,7 @@ impl Failure {
             | Self::UnknownTopic(_) => 2,
             Self::Inherited(_)
             | Self::PortInUse { .. }
+            | Self::OtherBind { .. }
             | Self::PortReserved { .. }
             | Self::NoSuchAddress(_)
             | Self::Bind { .. }
@@ -179,14 +197,19 @@ impl Failure {
 }
 
 fn in_use((flag, port): (&str, u16), holder: Option<&Instance>, free: Option<u16>) -> String {
+    let in_use = in_use_by(port, holder);
+    match free {
+        Some(free) => format!("{in_use}; port {free} is free: {flag} {free}"),
+        None => format!("{in_use}; use another one with {flag}"),
+    }
+}
+
+fn in_use_by(port: u16, holder: Option<&Instance>) -> String {
     let by = match holder {
         Some(Instance { origin, pid, .. }) => {
             format!("another caching-proxy for {origin} (process {pid})")
         }
         None => "another program".to_owned(),
     };
-    match free {
-        Some(free) => format!("port {port} is in use by {by}; port {free} is free: {flag} {free}"),
-        None => format!("port {port} is in use by {by}; use another one with {flag}"),
-    }
+    format!("port {port} is in use by {by}")
 }

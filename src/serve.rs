@@ -68,10 +68,14 @@ impl Startup {
             None => None,
         };
         let mut taken_over = self.take_over()?;
+        let found_none = self.takes_over && taken_over.is_none();
         let given = taken_over.as_mut().map(TakeOver::sockets);
         let mut given = GivenSockets::from(given.unwrap_or_default());
         let listeners = match port.is_empty() {
-            true => listen(&mut given)?,
+            true => listen(&mut given).map_err(|failure| match found_none {
+                true => failure.of_take_over(),
+                false => failure,
+            })?,
             false => port,
         };
         self.settle(&listeners)?;

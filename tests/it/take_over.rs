@@ -345,7 +345,13 @@ fn a_process_that_cannot_start_leaves_the_proxy_as_it_was() {
     let start = |args: &[&str]| Finished::of(command(&home, &proxy, &origin, args));
     start(&["--metrics", &address]).refused(3, &["--metrics", &address]);
     start(&["--tls-cert", "none.pem", "--tls-key", "none.pem"]).refused(2, &["none.pem"]);
-    start(&["--bind", "0.0.0.0"]).refused(3, &["in use by another caching-proxy"]);
+    start(&["--bind", "0.0.0.0"]).refused(
+        3,
+        &[
+            "in use by another caching-proxy",
+            "which listens on 127.0.0.1; --take-over needs the --bind of that proxy",
+        ],
+    );
     proxy.get("/a").expect(200, "HIT", "/a #0");
     assert!(!proxy.log().contains("takes over"), "{}", proxy.log());
 }

@@ -79,6 +79,9 @@ fn serve(flags: Flags, takes_over: bool) -> Result<(), Failure> {
     let inherited = InheritedSockets::take()?;
     let config = Config::load_everything(&flags)?;
     logging::start(config.log_format);
+    for unknown in Config::unknown_variables(std::env::vars_os()) {
+        log::warn!("{unknown}");
+    }
     let (bind, port) = (config.bind, config.port);
     let startup = Startup {
         loader: ConfigLoader::new(flags, Config::load_everything),

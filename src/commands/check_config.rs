@@ -13,12 +13,19 @@ use caching_proxy::{
 use serde_json::{Map, Value, json};
 
 use super::text::json_line;
-use crate::{failure::Failure, serve::tls_for, terminal::print};
+use crate::{
+    failure::Failure,
+    serve::tls_for,
+    terminal::{print, say},
+};
 
 /// Prints that the configuration is valid, and every setting with its source.
 pub(super) fn check_config(settings: SettingsArgs, as_json: bool) -> Result<(), Failure> {
     let environment = |variable: &str| std::env::var_os(variable);
     let (config, settings) = config::inspect(&settings.flags(), &environment)?;
+    for unknown in Config::unknown_variables(std::env::vars_os()) {
+        say(&format!("warning: {unknown}"));
+    }
     tls_for(&config)?;
     let certificates = match &config.tls {
         Some(settings) => ServerTls::check(settings, clock::now())?,

@@ -342,7 +342,6 @@ impl fmt::Display for SettingSource {
 
 /// The nearest known key, if there is a near one, and all of them.
 fn suggestion(key: &str, known: &[&str]) -> String {
-    const MAX_DISTANCE: usize = 3;
     if KEYS.contains(&key) && !known.contains(&key) {
         let route = match key {
             "origin" => "; a [[routes]] entry leads some paths to another origin",
@@ -352,16 +351,23 @@ fn suggestion(key: &str, known: &[&str]) -> String {
             "; it is a setting for all requests, and stands above the first [[routes]] or [[rules]]{route}"
         );
     }
-    let nearest = known
-        .iter()
-        .map(|name| (distance(key, name), name))
-        .min()
-        .filter(|(distance, name)| *distance <= MAX_DISTANCE && *distance < name.len());
+    let nearest = nearest(key, known);
     let known = known.join(", ");
     match nearest {
-        Some((_, name)) => format!("; did you mean {name:?}? Known keys are {known}"),
+        Some(name) => format!("; did you mean {name:?}? Known keys are {known}"),
         None => format!("; known keys are {known}"),
     }
+}
+
+/// The name that is nearest to `key`, the first of several. `None` if no name is near.
+pub(super) fn nearest<'n>(key: &str, known: &[&'n str]) -> Option<&'n str> {
+    const MAX_DISTANCE: usize = 3;
+    known
+        .iter()
+        .map(|name| (distance(key, name), *name))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, name)| *distance <= MAX_DISTANCE && *distance < name.len())
+        .map(|(_, name)| name)
 }
 
 /// The Levenshtein distance: how many letters are added, removed or replaced.

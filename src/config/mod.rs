@@ -27,6 +27,7 @@
 //! | `trusted_proxies.rs` | the peers that are trusted to say whom they forward for |
 //! | `tunnels.rs` | settings of tunnels |
 //! | `value.rs` | one parser per kind of value |
+//! | `variables.rs` | the names of environment variables |
 
 mod bind;
 mod changes;
@@ -55,6 +56,7 @@ mod tls;
 mod trusted_proxies;
 mod tunnels;
 mod value;
+mod variables;
 
 use std::{
     collections::BTreeMap,
@@ -426,10 +428,7 @@ impl<'a> SettingSources<'a> {
 
     /// An empty variable counts as unset: scripts and CI systems set variables to nothing.
     fn in_environment(&self, name: &str) -> Option<(Given, SettingSource)> {
-        let variable = format!(
-            "CACHING_PROXY_{}",
-            name.replace('-', "_").to_ascii_uppercase()
-        );
+        let variable = variables::name_of(name);
         let value = (self.environment)(&variable).filter(|value| !value.is_empty())?;
         Some((Given::Argument(value), SettingSource::Environment(variable)))
     }

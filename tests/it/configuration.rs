@@ -355,3 +355,17 @@ fn a_negative_value_is_refused_with_what_would_be_right() {
     home.run(&["--origin", "foo:"])
         .refused(2, &["did you mean https://foo ?"]);
 }
+
+#[test]
+fn a_variable_that_is_no_setting_is_reported_at_the_start_and_by_check_config() {
+    let (origin, home) = (Origin::counting(""), Home::new());
+    let environment = [("CACHING_PROXY_TLL", "1h")];
+    let proxy = home.start_with(&origin.url(), &[], &environment);
+    let sentence = "the variable \"CACHING_PROXY_TLL\" is ignored: did you mean CACHING_PROXY_TTL?";
+    proxy.log_line(&["WARN", sentence]);
+    let mut command = home.command(&["check-config", "--origin", &origin.url()]);
+    command.envs(environment);
+    let checked = Finished::of(command);
+    assert_eq!(checked.stderr, format!("warning: {sentence}\n"));
+    assert_eq!(checked.code, Some(0));
+}

@@ -49,7 +49,7 @@ pub(crate) fn clear_caches(flags: &Flags, wait: Option<Duration>) -> Result<(), 
         if !instance.unconfirmed.is_empty() {
             is_unconfirmed = true;
             say(&format!(
-                "error: the caching-proxy on port {} has cleared its cache, but not all instances that share it have: {}",
+                "error: the caching-proxy on port {} has cleared its cache. {}",
                 instance.instance.port,
                 other_instances(&instance.unconfirmed)
             ));

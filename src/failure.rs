@@ -102,7 +102,7 @@ pub(crate) enum Failure {
     #[error("not all caches were cleared")]
     Unreached,
     /// Other instances may still have what was purged.
-    #[error("it does not hold yet at other instances that share the cache: {0}")]
+    #[error("the proxy has changed its own cache. {0}")]
     Unconfirmed(String),
     /// The command's running proxy could not be determined.
     #[error(transparent)]

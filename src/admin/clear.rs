@@ -79,7 +79,7 @@ pub async fn clear(
     let unconfirmed = told.applied(request.wait()).await;
     if !unconfirmed.is_empty() {
         log::warn!(
-            "not cleared at all instances: {}",
+            "not cleared at all instances. {}",
             other_instances(&unconfirmed)
         );
     }

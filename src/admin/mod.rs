@@ -59,18 +59,21 @@ fn others_wait(millis: u64) -> Duration {
     Duration::from_millis(millis).min(MOST_OTHERS_WAIT)
 }
 
-/// The instances where an action does not hold, in words.
+/// Sentences about the instances where an action may not hold, the last one without its full stop. Empty if there are none.
 pub fn other_instances(unconfirmed: &Unconfirmed) -> String {
+    let names = unconfirmed.instances.join(", ");
+    let names = (!names.is_empty()).then(|| format!("Not confirmed by: {names}"));
     let others = unconfirmed.others.map(|others| match others {
         OtherInstances::NotTold => {
-            "none could be told, because Redis cannot be reached; they will be told when it can"
+            "The other proxies could not be told, because Redis cannot be reached; they will be told when it can"
         }
         OtherInstances::NotKnown => {
-            "perhaps some that Redis does not know, because its data are younger than --redis-lease"
+            "Redis may not know all proxies that share the cache, because it was started, lost its data or did not \
+             respond less than --redis-lease ago: repeat the command after that"
         }
     });
-    let names = unconfirmed.instances.iter().map(String::as_str);
-    names.chain(others).collect::<Vec<_>>().join(", ")
+    let sentences = names.into_iter().chain(others.map(str::to_owned));
+    sentences.collect::<Vec<_>>().join(". ")
 }
 
 /// Where an action was called from, for the log.
@@ -100,4 +103,22 @@ fn filter(names: &FilterSpec, shared: &Shared) -> Result<EntryFilter, FilterErro
         (&config.routes, &config.rules),
         config.keys_describe_clients(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instances_where_an_action_may_not_hold_are_told_in_sentences() {
+        let told = |instances: &[&str], others| {
+            let instances = instances.iter().map(|it| (*it).to_owned()).collect();
+            other_instances(&Unconfirmed { instances, others })
+        };
+        assert_eq!(told(&[], None), "");
+        assert_eq!(told(&["a:1", "b:2"], None), "Not confirmed by: a:1, b:2");
+        let both = told(&["a:1"], Some(OtherInstances::NotKnown));
+        let beginning = "Not confirmed by: a:1. Redis may not know all proxies";
+        assert!(both.starts_with(beginning), "{both}");
+    }
 }

@@ -65,7 +65,7 @@ pub async fn purge(
     purged.unconfirmed = told.applied(others_wait(request.wait_millis)).await;
     if !purged.unconfirmed.is_empty() {
         log::warn!(
-            "not {action} at all instances: {}",
+            "not {action} at all instances. {}",
             other_instances(&purged.unconfirmed)
         );
     }

@@ -418,7 +418,7 @@ async function remove(path, body) {
   if (!answer.ok) return say(await answer.text(), true);
   const removed = await answer.json();
   const onDisk = removed.on_disk > 0 ? `; on disk: ${grouped(removed.on_disk)}` : "";
-  const elsewhere = removed.unconfirmed === "" ? "" : ` Not confirmed by all instances that share the cache: ${removed.unconfirmed}.`;
+  const elsewhere = removed.unconfirmed === "" ? "" : ` ${removed.unconfirmed}.`;
   const done = path === "/api/clear" ? "Cleared" : "Purged";
   say(`${done} ${counted(removed.entries, "response", "responses")}, ${size(removed.bytes)}${onDisk}.${elsewhere}`, elsewhere !== "");
   await loadEntries(0);

@@ -104,7 +104,7 @@ impl Node {
     pub(super) fn run_everywhere(&self, args: &[&str]) {
         until("it holds at all instances", || {
             let finished = self.home.run(&[args, &["--wait", "1s"]].concat());
-            let others_alone = ": perhaps some that Redis does not know";
+            let others_alone = "cache. Redis may not know all proxies that share the cache, ";
             match finished.code {
                 Some(0) => true,
                 Some(4) => finished.stderr.contains(others_alone),

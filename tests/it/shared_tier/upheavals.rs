@@ -226,7 +226,7 @@ impl World {
         match finished.code {
             Some(0) => self.truth.ended(&versions, concerned),
             // It holds at this proxy, if that was reached.
-            Some(4) if finished.stderr.contains("not all instances") => {
+            Some(4) if finished.stderr.contains("has cleared its cache. ") => {
                 self.truth.ended_at(proxy, &versions, concerned);
             }
             Some(1 | 4) => {}

@@ -94,7 +94,7 @@ const fn of_origin(kind: OriginErrorKind) -> (&'static str, &'static str) {
 
 impl ProxyError {
     /// All kinds, also those of refused heads: the short name for metrics, and a description short enough for a table.
-    pub const KINDS: [(&str, &str); 25] = [
+    pub const KINDS: [(&str, &str); 27] = [
         of_origin(OriginErrorKind::Unreachable),
         of_origin(OriginErrorKind::Timeout),
         of_origin(OriginErrorKind::Cut),
@@ -116,6 +116,8 @@ impl ProxyError {
         ("tunnels", "too many tunnels (--max-tunnels)"),
         ("malformed-body", "invalid chunked coding of a body (400)"),
         ("malformed-head", "not a valid HTTP/1.1 request (400)"),
+        ("https-only", "plain HTTP at a port for HTTPS (400)"),
+        ("tls", "TLS at a port for plain HTTP (400)"),
         ("late-head", "request headers not there in time (408)"),
         ("large-head", "request headers too large (431)"),
         ("http-version", "not in HTTP/1.0 or HTTP/1.1 (505)"),

@@ -40,7 +40,7 @@ impl Refused {
         let request = request.as_ref();
         let peer: IpAddr = peer.ip();
         let entry = refusals.refused(
-            refusal.status(),
+            (refusal.status(), refusal.kind()),
             request.map(|(method, target)| (&**method, &**target)),
             &refusal.to_string(),
             Some(peer),

@@ -18,7 +18,7 @@ pub(super) use self::{
     scan::HeadScan,
 };
 use crate::{
-    error::ProxyError,
+    error::{ProxyError, refused_head_kind},
     policy::{encoded_target, is_valid_host},
 };
 
@@ -96,6 +96,15 @@ pub(super) enum HeadRefusal {
 }
 
 impl HeadRefusal {
+    /// The short name of its kind, one of [`ProxyError::KINDS`].
+    pub(super) fn kind(self) -> &'static str {
+        match self {
+            Self::HttpsOnly => "https-only",
+            Self::Tls => "tls",
+            _ => refused_head_kind(self.status()),
+        }
+    }
+
     /// The status of the response.
     pub(super) const fn status(self) -> StatusCode {
         match self {

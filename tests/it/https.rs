@@ -321,6 +321,9 @@ fn plain_http_to_a_port_for_tls_is_refused_and_tls_to_a_plain_port_too() {
     proxy.log_line(&["400", "this port takes HTTPS"]);
     assert!(Client::connect_tls(proxy.port, Arc::clone(&home.trust)).is_err());
     assert_eq!(origin.count(), 0);
+    let stats = home.home.run_json(&["stats", "--json"]);
+    let failed = stats["failed_by"].to_string();
+    assert!(failed.contains("\"https-only\"") && failed.contains("\"tls\""));
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::{net::IpAddr, rc::Rc};
 use actix_web::http::{StatusCode, header::HeaderName};
 
 use crate::{
-    error::refused_head_kind,
     headers::{CacheStatus, RequestOutcome},
     observe::{RequestFeed, RouteSlot, WorkerCounters},
     proxy::{
@@ -49,17 +48,17 @@ impl RefusalLog {
         }
     }
 
-    /// Counts a request that gets `status`, for the reason in `problem`. `peer` has sent it. `request` is its method and
-    /// target; `None` if they are not known.
+    /// Counts a request that gets `status`, as an error of this kind and for the reason in `problem`. `peer` has sent it.
+    /// `request` is its method and target; `None` if they are not known.
     pub fn refused(
         &self,
-        status: StatusCode,
+        (status, kind): (StatusCode, &'static str),
         request: Option<(&str, &str)>,
         problem: &str,
         peer: Option<IpAddr>,
     ) -> RefusalEntry {
         let cache_status = CacheStatus {
-            outcome: RequestOutcome::Failed(refused_head_kind(status)),
+            outcome: RequestOutcome::Failed(kind),
             ..CacheStatus::own_response()
         };
         self.responded((status, cache_status), request, Some(problem), peer)

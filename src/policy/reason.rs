@@ -254,7 +254,7 @@ impl Reason {
             Self::TooStale => "it has been stale for too long",
             Self::OriginAnswered => "the origin responded",
             Self::TooLarge => "its body is too large to store",
-            Self::Cleared => "cleared, purged, changed or taken over meanwhile",
+            Self::Cleared => "cleared, purged or changed meanwhile",
             Self::Outdated => "a newer response was stored",
             Self::NoRoom => "no room was left for it",
             Self::EventStream => "it is a live stream, which has no end",

@@ -27,7 +27,7 @@ use crate::cache::{
 };
 
 /// Values of this many bytes and more are freed in another thread. To wake it costs more than to free a few pieces.
-const LARGE_BYTES: u64 = 256 * 1024;
+const LARGE_BYTES: u64 = 128 * 1024;
 /// A table of so few keys is freed where it is cleared, if it is not large.
 const FEW: usize = 64;
 

@@ -46,10 +46,12 @@ pub fn may_serve_stale(
         Some(seconds) => u64::from(seconds) * 1000,
         None => millis(policy.max_stale),
     };
-    if stored.staleness_millis(now) > window_millis {
-        return Err(Reason::TooStale);
-    }
-    Ok(())
+    // Without a window it is not served in the millisecond in which it becomes stale either.
+    let is_within = match window_millis {
+        0 => stored.is_fresh(now),
+        _ => stored.staleness_millis(now) <= window_millis,
+    };
+    is_within.then_some(()).ok_or(Reason::TooStale)
 }
 
 /// RFC 9111, 4.2.4: the directive that forbids stale use. `None` if there is none.
@@ -160,6 +162,9 @@ mod tests {
             ("max-age=1, stale-if-error=60", 61, Ok(())),
             ("max-age=1, stale-if-error=60", 62, Err(Reason::TooStale)),
             ("max-age=1, stale-if-error=x", 2, Err(Reason::TooStale)),
+            ("max-age=1, stale-if-error=0", 0, Ok(())),
+            ("max-age=1, stale-if-error=0", 1, Err(Reason::TooStale)),
+            ("max-age=0, stale-if-error=0", 0, Err(Reason::TooStale)),
             ("max-age=1, stale-if-error=999999", 900_000, Ok(())),
             ("max-age=1", 86_401, Ok(())),
             ("max-age=1", 86_402, Err(Reason::TooStale)),

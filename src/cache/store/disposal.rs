@@ -18,11 +18,11 @@ use rustix::process::setpriority_process;
 /// The nice value of the thread: the workers go first where they share a processor with it.
 const PRIORITY: i32 = 10;
 /// What is freed at once, in bytes, and the pause after that.
-const PART_BYTES: u64 = 8 * 1024 * 1024;
-const PAUSE: Duration = Duration::from_millis(50);
+const PART_BYTES: u64 = 2 * 1024 * 1024;
+const PAUSE: Duration = Duration::from_millis(12);
 /// How often the allocator is called after the last garbage, and how long after each other.
-const CALLS: usize = 12;
-const BETWEEN_CALLS: Duration = Duration::from_millis(400);
+const CALLS: usize = 200;
+const BETWEEN_CALLS: Duration = Duration::from_millis(12);
 /// For so many bytes, the allocator looks for memory to return when they are freed.
 const CALLED_FOR_BYTES: usize = 1024 * 1024;
 

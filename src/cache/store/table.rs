@@ -30,6 +30,8 @@ use crate::cache::{
 const LARGE_BYTES: u64 = 128 * 1024;
 /// A table of so few keys is freed where it is cleared, if it is not large.
 const FEW: usize = 64;
+/// So many bytes of outdated keys are freed at once, in another thread.
+const SWEPT_BYTES: u64 = 1024 * 1024;
 
 /// The stored responses by key.
 pub(in crate::cache) struct EntryTable {
@@ -39,6 +41,8 @@ pub(in crate::cache) struct EntryTable {
     /// What earlier epochs of resources have left behind.
     outdated: VecDeque<OutdatedEpoch>,
     outdated_bytes: u64,
+    /// What [`EntryTable::sweep`] has removed and not passed on yet.
+    swept: Vec<Arc<Stored>>,
     /// The responses, without outdated ones.
     entries: u64,
     /// The responses that were evicted.
@@ -73,6 +77,7 @@ impl EntryTable {
             resources: ResourceRecords::default(),
             outdated: VecDeque::new(),
             outdated_bytes: 0,
+            swept: Vec::new(),
             entries: 0,
             evictions: 0,
             last_change: 0,
@@ -199,12 +204,12 @@ impl EntryTable {
     }
 
     /// Takes a key out of the table. Returns the number of its responses, 0 if they are outdated.
-    fn take_out(&mut self, stored: Arc<Stored>) -> u64 {
+    fn take_out(&mut self, stored: &Arc<Stored>) -> u64 {
         let place = stored.place();
-        self.index.replace(&stored, None);
+        self.index.replace(stored, None);
         self.order.remove(place.slot());
-        let entries = self.subtract_from_counts(&stored);
-        if let Some(record) = self.current_record(&stored) {
+        let entries = self.subtract_from_counts(stored);
+        if let Some(record) = self.current_record(stored) {
             record.partitions.remove(place.shelf());
             if record.partitions.is_empty()
                 && let Some((resource, _)) = stored.key.partitioned()
@@ -212,7 +217,6 @@ impl EntryTable {
                 self.resources.remove(resource);
             }
         }
-        self.free(stored);
         entries
     }
 
@@ -222,7 +226,8 @@ impl EntryTable {
             return Cleared::default();
         };
         let bytes = stored.weight_bytes();
-        let entries = self.take_out(stored);
+        let entries = self.take_out(&stored);
+        self.free(stored);
         Cleared { entries, bytes }
     }
 
@@ -244,14 +249,18 @@ impl EntryTable {
         cleared
     }
 
-    /// Removes up to `keys` outdated keys from memory. Returns true if there are more.
+    /// Removes up to `keys` outdated keys. Returns true if there are more. Another thread frees them.
     pub(in crate::cache) fn sweep(&mut self, keys: usize) -> bool {
         for _ in 0..keys {
             let Some(outdated) = self.outdated.front_mut() else {
                 break;
             };
             if outdated.next >= outdated.partitions.end() {
-                self.outdated.pop_front();
+                let is_large = outdated.next > FEW;
+                let emptied = self.outdated.pop_front();
+                if is_large {
+                    self.free_elsewhere(emptied);
+                }
                 continue;
             }
             let slot = outdated.partitions.remove(outdated.next);
@@ -263,10 +272,29 @@ impl EntryTable {
                 epoch.is_some_and(|epoch| Arc::ptr_eq(epoch, &outdated.epoch))
             };
             if let Some(stored) = stored.filter(is_left).map(Arc::clone) {
-                self.take_out(stored);
+                self.take_out(&stored);
+                self.budget.promise(stored.weight_bytes());
+                self.swept.push(stored);
             }
         }
-        !self.outdated.is_empty()
+        let has_more = !self.outdated.is_empty();
+        self.free_swept(has_more);
+        has_more
+    }
+
+    /// Frees what [`EntryTable::sweep`] has removed, here if it is small. It waits for more if that `has_more` to remove.
+    fn free_swept(&mut self, has_more: bool) {
+        let bytes: u64 = self.swept.iter().map(|stored| stored.weight_bytes()).sum();
+        if has_more && bytes < SWEPT_BYTES {
+            return;
+        }
+        let swept = std::mem::take(&mut self.swept);
+        let budget = Arc::clone(&self.budget);
+        let free = move || free_in_parts(swept.into_iter(), &budget);
+        match bytes < LARGE_BYTES {
+            true => free(),
+            false => self.disposal.run(free),
+        }
     }
 
     /// Evicts one key. Returns false if there is none.
@@ -274,7 +302,8 @@ impl EntryTable {
         let Some(stored) = self.order.next_to_evict(turns) else {
             return false;
         };
-        self.evictions += self.take_out(stored);
+        self.evictions += self.take_out(&stored);
+        self.free(stored);
         true
     }
 
@@ -284,6 +313,7 @@ impl EntryTable {
             entries: self.entries,
             bytes: self.weight_bytes(),
         };
+        self.free_swept(false);
         let index = self.index.clear();
         let limit_bytes = self.budget.limit_bytes();
         let order = std::mem::replace(&mut self.order, EvictionOrder::new(limit_bytes));
@@ -301,13 +331,7 @@ impl EntryTable {
         self.disposal.run(move || {
             index.unlink();
             drop((index, lists));
-            let mut pace = Pace::default();
-            for stored in order.into_keys() {
-                let bytes = stored.weight_bytes();
-                budget.keep_promise(bytes);
-                drop(stored);
-                pace.freed(bytes, budget.is_overdrawn());
-            }
+            free_in_parts(order.into_keys(), &budget);
         });
         cleared
     }
@@ -393,6 +417,17 @@ impl EntryTable {
     /// The memory in the table, in bytes, with what [`EntryTable::sweep`] has not freed yet.
     pub(in crate::cache) fn held_bytes(&self) -> u64 {
         self.order.bytes()
+    }
+}
+
+/// Frees keys with pauses between them, and keeps the promise of their memory.
+fn free_in_parts(keys: impl Iterator<Item = Arc<Stored>>, budget: &Budget) {
+    let mut pace = Pace::default();
+    for stored in keys {
+        let bytes = stored.weight_bytes();
+        budget.keep_promise(bytes);
+        drop(stored);
+        pace.freed(bytes, budget.is_overdrawn());
     }
 }
 

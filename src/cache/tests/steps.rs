@@ -89,6 +89,22 @@ fn an_invalidation_of_many_partitions_holds_at_once_and_frees_them_later() {
 }
 
 #[test]
+fn a_clear_in_the_middle_of_freeing_what_was_invalidated_counts_all_memory_once() {
+    run(async {
+        let cache = cache(64 * MIB);
+        fill(&cache, 0..1).await;
+        let one = stats(&cache).await;
+        fill(&cache, 1..MANY).await;
+        let invalidate = Invalidate::new(vec![Resource::new("/a")], None);
+        cache.send(invalidate).await.unwrap();
+        cache.send(Clear).await.unwrap();
+        fill(&cache, 0..1).await;
+        // Memory that was freed twice, or promised twice, would hide the use of this response.
+        until(|| stats(&cache), |stats| *stats == one).await;
+    });
+}
+
+#[test]
 fn a_purge_of_one_path_with_many_partitions_is_complete() {
     run(async {
         let handle = Cache::new(64 * MIB, MIB);

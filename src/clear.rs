@@ -73,10 +73,10 @@ fn totals(ClearReport { cleared, .. }: &ClearReport) -> String {
     let entries = cleared.iter().map(|instance| instance.entries).sum();
     let bytes = ByteSize(cleared.iter().map(|instance| instance.bytes).sum());
     let entries = counted(entries, "entry", "entries");
-    let instances = counted(cleared.len() as u64, "instance", "instances");
+    let proxies = counted(cleared.len() as u64, "proxy", "proxies");
     let on_disk = match cleared.iter().map(|instance| instance.on_disk).sum() {
         0_u64 => String::new(),
         count => format!(", {count} on disk"),
     };
-    format!("{entries}, {bytes}{on_disk}, {instances}")
+    format!("{entries}, {bytes}{on_disk}, {proxies}")
 }

@@ -164,7 +164,7 @@ pub struct SettingsArgs {
     #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "DURATION")]
     pub coalesce_wait: Option<OsString>,
 
-    /// PEM file with certificates to trust in addition to the system's, such as a self-signed one of the origin
+    /// PEM file with certificates to trust in addition to the system's, such as a self-signed one of the origin [default: none]
     #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "FILE")]
     pub origin_ca: Option<OsString>,
 

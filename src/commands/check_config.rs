@@ -126,9 +126,10 @@ fn advice(report: &RedisReport) -> Vec<String> {
 
 fn table(settings: &[Setting]) -> String {
     let mut text = "configuration is valid\n".to_owned();
+    let width = settings.iter().map(|it| it.name.len()).max().unwrap_or(0);
     for Setting { name, value, place } in settings {
         let from = place.as_ref().map_or("default".to_owned(), where_it_is);
-        text.push_str(&format!("{name:<16} {}  ({from})\n", in_words(value)));
+        text.push_str(&format!("{name:<width$}  {}  ({from})\n", in_words(value)));
     }
     text
 }

@@ -1,5 +1,7 @@
 //! `check-config`: checks and shows the configuration without a start.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use crate::instance::{Finished, Home};
@@ -42,9 +44,21 @@ fn each_setting_is_shown_with_its_source() {
         ("origin", "http://127.0.0.1:9  (--origin)"),
         ("rules", "1 rule  (config/proxy.toml:4)"),
     ] {
-        let line = format!("\n{setting:<16} {line}\n");
-        assert!(checked.stdout.contains(&line), "{line:?} in {checked:?}");
+        let mut lines = checked.stdout.lines();
+        let found = lines.find_map(|it| it.strip_prefix(&format!("{setting} ")));
+        assert_eq!(found.map(str::trim_start), Some(line), "{checked:?}");
     }
+    // The values begin in one column.
+    let settings = checked
+        .stdout
+        .lines()
+        .skip(1)
+        .take_while(|it| !it.is_empty());
+    let columns = settings.map(|it| {
+        it.find("  ")
+            .map(|end| end + it[end..].len() - it[end..].trim_start().len())
+    });
+    assert_eq!(columns.collect::<HashSet<_>>().len(), 1, "{checked:?}");
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn a_proxy_whose_output_nobody_reads_serves_clears_and_stops() {
     until("it can be cleared", || {
         home.run(&["--clear-cache", "--port", &port.to_string()])
             .stderr
-            == "0 entries, 0 B, 1 instance\n"
+            == "0 entries, 0 B, 1 proxy\n"
     });
     for round in 0..2 {
         for number in 0..50 {

@@ -36,7 +36,7 @@ pub(super) fn shared_line(shared: &RedisStats) -> String {
         grouped(shared.lookups),
         noun(shared.lookups, "lookup"),
         grouped(shared.written),
-        counted(instances, "instance", "instances"),
+        counted(instances, "proxy", "proxies"),
         shared.round_trip_us as f64 / 1e3,
     )
 }

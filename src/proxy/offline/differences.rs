@@ -56,10 +56,6 @@ fn method_or_body(asked: &ForwardedRequest, stored: &Key, found: &mut Vec<String
         (_, Some(_)) if is_read => {
             found.push(format!("method (stored POST, requested {})", asked.method))
         }
-        (_, None) if !is_read => found.push(format!(
-            "method (stored GET, requested {}; offline only GET, HEAD, and POST by a rule with store_post are answered)",
-            asked.method
-        )),
         _ => {}
     }
 }

@@ -7,7 +7,7 @@ use actix_web::http::Method;
 use crate::{
     cache::{Cache, Entry, Key},
     mask::{cut, hidden},
-    policy::Reason,
+    policy::{Reason, RequestContent},
     proxy::{
         offline::differences::{NearestKey, differences},
         request::forwarded::ForwardedRequest,
@@ -63,13 +63,15 @@ fn not_looked_up(asked: &ForwardedRequest) -> Option<String> {
     if asked.is_handshake() {
         return Some("A WebSocket needs the origin.".to_owned());
     }
+    let is_read = matches!(asked.method, Method::GET | Method::HEAD);
     let why = match (asked.bypass, asked.unkeyed) {
         (Some(reason), _) | (None, Some(reason)) => reason,
-        (None, None)
-            if asked.content == crate::policy::RequestContent::Some
-                && matches!(asked.method, Method::GET | Method::HEAD) =>
-        {
-            Reason::RequestBody
+        (None, None) if is_read && asked.content == RequestContent::Some => Reason::RequestBody,
+        (None, None) if !is_read && asked.content != RequestContent::Keyed => {
+            return Some(
+                "Offline only GET, HEAD, and POST by a rule with store_post are answered."
+                    .to_owned(),
+            );
         }
         (None, None) => return None,
     };

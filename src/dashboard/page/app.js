@@ -373,8 +373,11 @@ function entryRow(entry) {
   const row = element("li");
   const target = element("span", "target path");
   if (entry.method !== "GET") target.append(element("span", "method", `${entry.method} `));
-  target.append((entry.host || "") + entry.path);
+  // What is no name says how the client has reached the proxy.
+  const isName = /^[^ /]+$/.test(entry.host || "");
+  target.append((isName ? entry.host : "") + entry.path);
   const notes = [];
+  if (entry.host && !isName) notes.push(entry.host);
   if (entry.variants > 1) notes.push(`${entry.variants} variants`);
   if (entry.is_own) notes.push("one user's");
   if (entry.provenance) notes.push(entry.provenance);

@@ -16,6 +16,7 @@ use crate::disk::{
     checksum::checksum,
     files::{Files, OpenMode, ReadFrom, StoreFile},
     layout::{u32_at, u64_at},
+    read_buffer::ReadBuffer,
     segment::LargeName,
 };
 
@@ -264,21 +265,21 @@ impl OpenLargeFile {
         let len = (self.name.body_len - begin).min(BLOCK_BYTES);
         let corrupt = |_| BlockError::Corrupt;
         let len = usize::try_from(len).map_err(corrupt)?;
-        let mut block = vec![0; len + 8];
+        let mut block = ReadBuffer::new(len + 8);
         let at = begin / BLOCK_BYTES * (BLOCK_BYTES + BLOCK_CHECKSUM_BYTES) + HEADER_BYTES;
         self.file
-            .read_exact_from(from, &mut block, at)
+            .read_exact_from(from, block.bytes_mut(), at)
             .map_err(|error| match error.kind() {
                 io::ErrorKind::UnexpectedEof => BlockError::Corrupt,
                 _ => BlockError::Io(error),
             })?;
-        let expected = u64_at(&block, len).ok_or(BlockError::Corrupt)?;
+        let expected = u64_at(block.as_ref(), len).ok_or(BlockError::Corrupt)?;
         block.truncate(len);
-        if block_checksum(&block, self.name.number, begin) != expected {
+        if block_checksum(block.as_ref(), self.name.number, begin) != expected {
             return Err(BlockError::Corrupt);
         }
         let skipped = usize::try_from(offset - begin).map_err(corrupt)?;
-        Ok(Bytes::from(block).slice(skipped..))
+        Ok(block.into_bytes().slice(skipped..))
     }
 }
 

@@ -190,7 +190,7 @@ pub(super) fn checked_body(header: &RecordHeader, record: &[u8]) -> Option<Range
 }
 
 /// True if this is the body that follows the head block, as it was written.
-pub(super) fn is_body(header: &RecordHeader, body: &[u8]) -> bool {
+fn is_body(header: &RecordHeader, body: &[u8]) -> bool {
     header.large.is_none()
         && header.body_len == body.len() as u64
         && header.body_checksum == checksum(body, 0)

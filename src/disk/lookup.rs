@@ -10,12 +10,10 @@ use crate::disk::{
     ended::RuleVerdict,
     files::ReadFrom,
     large::{LargeBody, LargeFiles},
-    layout::{
-        HEADER_BYTES, HeadBlock, RecordHeader, checked_body, checked_head, is_body,
-        parse_head_block,
-    },
+    layout::{HEADER_BYTES, HeadBlock, RecordHeader, checked_body, checked_head, parse_head_block},
     open_segments::OpenSegment,
     place::Place,
+    read_buffer::ReadBuffer,
     results::{StoredBody, StoredRecord},
     segment::LargeName,
     shared::DiskShared,
@@ -23,8 +21,6 @@ use crate::disk::{
 
 /// How much is read first where the head of a record is read without its body.
 const HEAD_GUESS_BYTES: u64 = 4096;
-/// Of longer records the body is read by itself, which costs less than to copy it.
-const MOST_READ_WHOLE_BYTES: u64 = 16 * 1024;
 /// A handler does not read more than this, in bytes.
 const MOST_READ_AT_ONCE: u64 = 128 * 1024;
 /// How often a response is looked for at another place, because it was replaced while it was read.
@@ -59,56 +55,36 @@ fn read_record(
     segment: &OpenSegment,
     (place, len): (Place, u64),
     from: ReadFrom,
-) -> Option<(RecordHeader, Vec<u8>)> {
-    let mut record = vec![0; usize::try_from(len.min(place.len())).ok()?];
+) -> Option<(RecordHeader, ReadBuffer)> {
+    let mut record = ReadBuffer::new(usize::try_from(len.min(place.len())).ok()?);
     let file = &segment.file;
-    file.read_exact_from(from, &mut record, place.offset())
+    file.read_exact_from(from, record.bytes_mut(), place.offset())
         .ok()?;
-    let header = RecordHeader::parse(&record, segment.seed)?;
+    let header = RecordHeader::parse(record.as_ref(), segment.seed)?;
     Some((header, record))
 }
 
 /// Reads a record at least to the end of its head. `None` if it cannot be read, or is not as it was written.
-fn read_to_body(
-    segment: &OpenSegment,
-    place: Place,
-    from: ReadFrom,
-) -> Option<(RecordHeader, Vec<u8>)> {
-    let read = |len| read_record(segment, (place, len), from);
+fn read_to_body(segment: &OpenSegment, place: Place) -> Option<(RecordHeader, ReadBuffer)> {
+    let read = |len| read_record(segment, (place, len), ReadFrom::Disk);
     let (header, mut record) = read(HEAD_GUESS_BYTES)?;
     let needed = HEADER_BYTES as u64 + u64::from(header.head_len);
-    if needed > record.len() as u64 {
+    if needed > record.as_ref().len() as u64 {
         record = read(needed)?.1;
     }
     Some((header, record))
 }
 
-/// Reads the body of a record into memory of its own, so that it can be kept without a copy. `None` if it cannot be read, or
-/// is not as it was written.
-fn read_body(
-    segment: &OpenSegment,
-    header: &RecordHeader,
-    place: Place,
-    from: ReadFrom,
-) -> Option<Bytes> {
-    let before = HEADER_BYTES as u64 + u64::from(header.head_len);
-    let len = place.len().checked_sub(before)?.min(header.body_len);
-    let mut body = vec![0; usize::try_from(len).ok()?];
-    let offset = place.offset().checked_add(before)?;
-    segment.file.read_exact_from(from, &mut body, offset).ok()?;
-    is_body(header, &body).then(|| body.into())
-}
-
 /// Reads the head of a record. `None` if it cannot be read, or is not as it was written.
 pub(super) fn read_head(segment: &OpenSegment, place: Place) -> Option<RecordHead> {
-    let (header, record) = read_to_body(segment, place, ReadFrom::Disk)?;
-    let block = checked_head(&header, &record)?;
+    let (header, record) = read_to_body(segment, place)?;
+    let block = checked_head(&header, record.as_ref())?;
     let HeadBlock { address, head } = parse_head_block(block)?;
     let head = HEADER_BYTES + head.start..HEADER_BYTES + head.end;
     Some(RecordHead {
         header,
         address,
-        head: Bytes::from(record).slice(head),
+        head: record.into_bytes().slice(head),
     })
 }
 
@@ -232,18 +208,13 @@ fn read_whole(
         RecordReader::Thread(_) => ReadFrom::Disk,
         RecordReader::Handler => ReadFrom::Memory,
     };
-    let is_long = place.len() > MOST_READ_WHOLE_BYTES;
-    let (header, record) = match is_long {
-        true => read_to_body(&segment, place, from)?,
-        false => read_record(&segment, (place, place.len()), from)?,
-    };
+    let (header, record) = read_record(&segment, (place, place.len()), from)?;
     if header.key != key {
         return None;
     }
-    let block = parse_head_block(checked_head(&header, &record)?)?;
-    let record = Bytes::from(record);
+    let block = parse_head_block(checked_head(&header, record.as_ref())?)?;
+    let record = record.into_bytes();
     let body = match (header.large, reader) {
-        (None, _) if is_long => StoredBody::Memory(read_body(&segment, &header, place, from)?),
         (None, _) => StoredBody::Memory(record.slice(checked_body(&header, &record)?)),
         (Some(_), RecordReader::Handler) => return None,
         (Some(number), RecordReader::Thread(files)) => {

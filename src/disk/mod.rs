@@ -21,6 +21,7 @@
 //! | `messages`, `writer` | the thread that writes: records, what has ended, eviction |
 //! | `readers`, `lookup`, `scan` | the threads that read |
 //! | `sweeper`, `loader` | the thread that loads the index, and removes what rules name |
+//! | `read_buffer` | the buffers that they read into |
 //! | `upkeep` | the thread that removes files |
 //! | `large` | [`LargeBody`], [`LargeReader`], [`LargeWriter`]: bodies in files of their own |
 //! | `large_file`, `large_thread` | such a file in bytes; the thread that writes it while it arrives |
@@ -67,6 +68,7 @@ mod open_error;
 mod open_segments;
 mod outages;
 mod place;
+mod read_buffer;
 mod readers;
 mod record;
 mod reservation;

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use crate::cache::{
     actor::CacheActor,
     actor_starts::ActorStarts,
-    disk_tier::DiskTier,
+    disk_tier::{DiskTier, RecentLoads},
     fetches::reader::FetchId,
     messages::Invalidate,
     shared_tier::{SharedState, SharedTier},
@@ -38,6 +38,8 @@ pub struct Cache {
     max_object_bytes: u64,
     pub(super) unsafe_requests: UnsafeRequestCount,
     disk: Option<Arc<DiskTier>>,
+    /// Which keys were read from disk not long ago.
+    pub(super) loads: Arc<RecentLoads>,
     shared: Option<Arc<SharedTier>>,
 }
 
@@ -52,6 +54,7 @@ impl Cache {
             max_object_bytes,
             unsafe_requests: UnsafeRequestCount::default(),
             disk: None,
+            loads: Arc::new(RecentLoads::new(0)),
             shared: None,
         }
     }
@@ -61,6 +64,7 @@ impl Cache {
     pub fn with_disk(self, disk: DiskTier) -> Self {
         Self {
             disk: Some(Arc::new(disk)),
+            loads: Arc::new(RecentLoads::new(self.budget.limit_bytes())),
             ..self
         }
     }

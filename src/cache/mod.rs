@@ -32,7 +32,8 @@
 //! purges and evictions take single keys out of the index, and hold in the same way. What a worker keeps beside the index,
 //! it uses only for what it has just found there.
 //! A fetch without a claim ([`KnownMisses`]) claims before its response is stored, and that claim is declined if anything of
-//! its resource has changed since the fetch began.
+//! its resource has changed since the fetch began. A response that is read from disk without a claim ([`UnclaimedLoad`]) is
+//! not sent if anything has ended since the request began.
 //!
 //! If the actor does not answer in time, the sender of an [`Invalidate`] makes workers ask the actor about the resource
 //! ([`Cache::force_invalidate`]). `tests/it/model.rs` tests all this with many clients on several workers.
@@ -66,7 +67,7 @@ mod unsafe_requests;
 mod worker_cache;
 
 pub use actor::CacheActor;
-pub use disk_tier::{DiskTier, Loaded, OnDisk, OpenedTier, Removal};
+pub use disk_tier::{DiskTier, Loaded, OnDisk, OpenedTier, Removal, UnclaimedLoad};
 pub use fetches::messages::Put;
 pub use fetches::reader::{
     BodyError, BodyReader, FetchEnd, FetchEvent, FetchFailure, SharedError, SharedFetch, SharedHead,

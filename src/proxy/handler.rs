@@ -8,6 +8,7 @@
 //! 3. [`serve_or_fetch`] looks up the key, decides with the policy, and serves from the cache, or claims the fetch. One
 //!    request leads; the others follow it.
 //!    The one that leads asks the disk first ([`DiskLookup`]), then the tier that several instances share ([`SharedLookup`]).
+//!    When memory is full, the disk is asked before the claim.
 //! 4. [`lead`] (`fetch/fetch_and_store`) fetches, judges the response, stores it, and delivers it to its client.
 //! 5. [`respond`] makes the response name the proxy where the origin names itself.
 //! 6. [`handle`] turns the response into what actix-web sends.
@@ -244,19 +245,17 @@ async fn serve_or_fetch(
             }
         };
         let found = lookup.found().clone();
+        if let Some(response) = disk.respond(&plan, &found, now).await {
+            return Handling::Response(Ok(response.into()));
+        }
         match claim(worker, &forwarded, found, &plan, now).await {
             None | Some(Claimed::Declined) => {
                 let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);
                 return Handling::PassThrough(plan.why, storing);
             }
             Some(Claimed::Lead(ticket)) => {
-                let ask = disk.is_to_be_asked(&plan) || shared.is_to_be_asked(&plan, &ticket);
                 let tiers = (&mut disk, &mut shared);
-                let ticket = match ask {
-                    false => Some(ticket),
-                    // In a box: the future is large, and without tiers beneath memory no request needs it.
-                    true => Box::pin(load_from_tiers(tiers, ticket, &plan, now)).await,
-                };
+                let ticket = ask_tiers(tiers, ticket, &plan, now).await;
                 if let Some(ticket) = ticket {
                     let limit = follower.time_left();
                     drop((follower, disk, shared));
@@ -283,6 +282,20 @@ async fn serve_or_fetch(
         now = clock::now();
     }
     Handling::PassThrough(ForwardReason::Miss.into(), StoreOutcome::NotApplicable)
+}
+
+/// Asks the tiers beneath memory, if they may have something ([`load_from_tiers`]).
+async fn ask_tiers(
+    tiers: (&mut DiskLookup<'_>, &mut SharedLookup<'_>),
+    ticket: FetchTicket,
+    plan: &FetchPlan,
+    now: Time,
+) -> Option<FetchTicket> {
+    if !tiers.0.is_to_be_asked(plan) && !tiers.1.is_to_be_asked(plan, &ticket) {
+        return Some(ticket);
+    }
+    // In a box: the future is large, and without tiers beneath memory no request needs it.
+    Box::pin(load_from_tiers(tiers, ticket, plan, now)).await
 }
 
 /// Brings what the tiers beneath memory have into memory. `None` if they have something: look up again.

@@ -207,6 +207,44 @@ fn more_is_stored_than_fits_in_memory() {
 }
 
 #[test]
+fn what_was_ended_is_not_sent_from_disk_when_memory_is_full() {
+    let origin = sized();
+    let home = Home::new();
+    let args = ["--max-memory", "1MiB", "--max-object", "256KiB"];
+    let proxy = start(&home, &origin, &args);
+    let lengths = (0..20).flat_map(|n| [50_000 + n, 100_000 + n]);
+    let paths: Vec<String> = lengths.map(|length| format!("/{length}")).collect();
+    for path in &paths {
+        proxy.get(path);
+    }
+    settle(&home, 40);
+    for path in ["/50000", "/100000"].repeat(3) {
+        let bytes = path.trim_start_matches('/').parse().unwrap();
+        proxy.get(path).expect(200, "HIT", &body(path, bytes));
+    }
+    let mut client = Client::connect(proxy.port);
+    for path in ["/50001", "/100001"] {
+        client.send(format!(
+            "POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
+        ));
+        assert_eq!(client.answer().status(), 200);
+        assert_eq!(proxy.get(path).x_cache(), "MISS", "{path}");
+    }
+    assert_eq!(home.run(&["purge", "/*2"]).code, Some(0));
+    for path in ["/50002", "/100012"] {
+        assert_eq!(proxy.get(path).x_cache(), "MISS", "{path}");
+    }
+    for path in ["/50003", "/100003"] {
+        let bytes = path.trim_start_matches('/').parse().unwrap();
+        proxy.get(path).expect(200, "HIT", &body(path, bytes));
+    }
+    assert_eq!(home.run(&["--clear-cache"]).code, Some(0));
+    for path in &paths {
+        assert_eq!(proxy.get(path).x_cache(), "MISS", "{path}");
+    }
+}
+
+#[test]
 fn a_body_that_is_too_large_for_memory_is_stored_on_disk_with_its_ranges() {
     let origin = sized();
     let home = Home::new();

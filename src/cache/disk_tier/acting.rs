@@ -34,10 +34,16 @@ impl CacheActor {
         context: &mut Context<Self>,
     ) -> Confirmation {
         self.endings.begin(&scope);
+        if let Some(disk) = &self.disk {
+            disk.ends.begin();
+        }
         let (confirmation, sender) = Confirmation::new();
         let confirmed = ending.durable.into_actor(self);
         context.spawn(confirmed.map(move |result, actor, _| {
             actor.endings.confirmed(&scope);
+            if let Some(disk) = &actor.disk {
+                disk.ends.confirm();
+            }
             // Nobody may wait for it any more.
             let _ = sender.send(result);
         }));

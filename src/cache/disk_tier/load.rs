@@ -12,10 +12,11 @@ use crate::{
         found::PutOutcome,
         handle::Cache,
         store::{
-            body::{Body, LOADED_PIECE_BYTES, Piece},
+            body::Body,
             budget::Budget,
             entry::Entry,
             key::Key,
+            piece::{LOADED_PIECE_BYTES, Piece},
         },
     },
     disk::{DiskUnavailable, LargeBody, StoredBody},
@@ -25,7 +26,7 @@ use crate::{
 /// A response that was received so much after the present time is from before the clock was set back.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
 /// Bodies up to this size are read into memory. Larger ones are sent from disk, which costs no more.
-const MOST_READ_BYTES: u64 = 1024 * 1024;
+pub(super) const MOST_READ_BYTES: u64 = 1024 * 1024;
 /// After so many bytes other tasks of the thread run.
 const READ_AT_ONCE_BYTES: u64 = 256 * 1024;
 
@@ -51,19 +52,12 @@ impl Cache {
     ) -> Option<OnDisk> {
         let may_load = ticket.may_load() && self.is_current();
         let disk = self.disk().filter(|_| may_load)?;
-        let latest = now.saturating_add(CLOCK_TOLERANCE);
-        let chosen = |mut found: Vec<OnDisk>| {
-            found.retain(|response| response.head().received() <= latest);
-            let heads: Vec<_> = found.iter().map(OnDisk::head).collect();
-            let index = choose(&heads).filter(|index| *index < found.len())?;
-            Some(found.swap_remove(index))
-        };
         // Asked before: what is left out then is found later.
         let is_loading = disk.is_loading();
         let found = disk.find(ticket.key(), false).await;
         let is_whole = found.is_empty() || !is_loading;
-        match chosen(found) {
-            None if !is_whole => chosen(disk.find(ticket.key(), true).await),
+        match chosen(found, now, &choose) {
+            None if !is_whole => chosen(disk.find(ticket.key(), true).await, now, &choose),
             response => response,
         }
     }
@@ -108,6 +102,19 @@ impl Cache {
             Ok(PutOutcome::Void | PutOutcome::Outdated) => Loaded::LookAgain,
         }
     }
+}
+
+/// The one of these responses that `choose` names by its index. None is from before the clock was set back.
+pub(super) fn chosen(
+    mut found: Vec<OnDisk>,
+    now: Time,
+    choose: impl Fn(&[&StoredHead]) -> Option<usize>,
+) -> Option<OnDisk> {
+    let latest = now.saturating_add(CLOCK_TOLERANCE);
+    found.retain(|response| response.head().received() <= latest);
+    let heads: Vec<_> = found.iter().map(OnDisk::head).collect();
+    let index = choose(&heads).filter(|index| *index < found.len())?;
+    Some(found.swap_remove(index))
 }
 
 /// A body of one piece. Bytes that nobody else has are not copied.

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use crate::{
     cache::{
         disk_tier::{
+            end_counts::EndCounts,
             notes,
             on_disk::OnDisk,
             record::{EntryHead, EntryRecord},
@@ -40,6 +41,8 @@ pub struct DiskTier {
     noted: Vec<(Resource, UnsafeRequest)>,
     /// An unsafe request to an unknown path, for those of which the note was lost. `None` if none was.
     lost: Option<UnsafeRequest>,
+    /// The ends that it was told of, and those that it has confirmed.
+    pub(super) ends: EndCounts,
     /// One permit: for a walk over everything.
     pub(super) walk_turns: Arc<Semaphore>,
 }
@@ -93,6 +96,7 @@ impl DiskTier {
                 .filter_map(|note| notes::read(namespace, note))
                 .collect(),
             lost: are_notes_lost.then_some(lost),
+            ends: EndCounts::default(),
             walk_turns: Arc::new(Semaphore::new(1)),
         };
         let applied = checkpoint.and_then(|bytes| {

@@ -17,7 +17,7 @@ use crate::{
             window::Window,
             writer::{BodyWriter, Chunk},
         },
-        store::body::{Body, Piece},
+        store::{body::Body, piece::Piece},
     },
     disk::{LargeReader, LargeWriter},
     policy::Reason,

@@ -24,7 +24,8 @@ use crate::{
     cache::{
         fetches::progress::ReadProgress,
         store::{
-            body::{Body, Next, Piece},
+            body::Body,
+            piece::{Next, Piece},
             shared_list::SharedList,
         },
     },

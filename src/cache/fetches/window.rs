@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use crate::cache::{
     fetches::progress::ReadProgress,
-    store::{body::Piece, budget::Budget, shared_list::SharedList},
+    store::{budget::Budget, piece::Piece, shared_list::SharedList},
 };
 
 /// How far the fetch may be ahead of its fastest reader, in bytes of memory.

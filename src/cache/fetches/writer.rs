@@ -23,9 +23,10 @@ use crate::{
         },
         found::PutOutcome,
         store::{
-            body::{Body, Piece},
+            body::Body,
             budget::{Charge, UnattendedPermit},
             entry::Entry,
+            piece::Piece,
             shared_list::SharedList,
         },
         unavailable::CacheUnavailable,

@@ -9,10 +9,11 @@ use crate::{
         fetches::reader::FetchId,
         namespace::KeyName,
         store::{
-            body::{Body, LOADED_PIECE_BYTES, Piece},
+            body::Body,
             budget::Budget,
             entry::Entry,
             key::Key,
+            piece::{LOADED_PIECE_BYTES, Piece},
         },
     },
     policy::StoredHead,

@@ -1,30 +1,24 @@
-//! Bodies: chains of immutable pieces.
-//!
-//! A body grows piece by piece while it is fetched. A reader holds its current piece and finds the next one through it,
-//! so that reading needs no lock. The links are weak: the owner of the pieces decides what a slow reader can still find.
-//! A stored body is the list of all its pieces.
+//! Bodies: lists of pieces ([`Piece`]).
 
 use std::{
     io::IoSlice,
-    ops::{Deref, RangeInclusive},
-    sync::{
-        Arc, OnceLock, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    ops::RangeInclusive,
+    sync::{Arc, atomic::Ordering},
 };
 
 use bytes::Bytes;
 use tokio::task::yield_now;
 
 use crate::{
-    cache::store::{budget::Budget, file_body::FileBody, shared_list::SharedList},
+    cache::store::{
+        budget::Budget,
+        file_body::FileBody,
+        piece::{PIECE_OVERHEAD_BYTES, Piece},
+        shared_list::SharedList,
+    },
     disk::LargeBody,
 };
 
-/// The memory of a piece beyond its bytes: the node, its share of the list, allocations.
-const PIECE_OVERHEAD_BYTES: u64 = 104;
-/// The length of the pieces of a body that is loaded from a tier beneath memory, in bytes.
-pub(in crate::cache) const LOADED_PIECE_BYTES: usize = 64 * 1024;
 /// Pieces with a mean length below this are joined when the body is complete.
 const SMALL_PIECE_BYTES: usize = 1280;
 /// The largest piece that joining makes.
@@ -33,139 +27,6 @@ const JOINED_PIECE_BYTES: usize = Slices::MAX_BYTES;
 const JOINED_BODY_BYTES: u64 = 8 * 1024 * 1024;
 /// After so many bytes were copied, other tasks run.
 const COPIED_BYTES: usize = 256 * 1024;
-
-/// A piece of a body, with a link to the next one.
-#[derive(Debug)]
-pub(in crate::cache) struct Piece {
-    bytes: PieceBytes,
-    next: OnceLock<Weak<Piece>>,
-    /// The cost of this piece and all before it.
-    position: u64,
-    /// The budget that its cost counts against; `None` for the sentinel.
-    budget: Option<Arc<Budget>>,
-    /// Which stored responses count its cost, by the number of their change; 0 if none do.
-    counted_by: AtomicU64,
-}
-
-/// What a piece consists of.
-#[derive(Debug)]
-enum PieceBytes {
-    Memory(Box<[u8]>),
-    /// All of a body, which is on disk. No bytes are in memory.
-    File(Box<LargeBody>),
-}
-
-impl Deref for PieceBytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Self::Memory(bytes) => bytes,
-            Self::File(_) => &[],
-        }
-    }
-}
-
-impl Drop for Piece {
-    fn drop(&mut self) {
-        if let Some(budget) = &self.budget {
-            budget.give_back(Self::cost_bytes(self.bytes.len()));
-        }
-    }
-}
-
-/// The piece after another one.
-pub(in crate::cache) enum Next {
-    /// It has not arrived yet.
-    Coming,
-    /// It has arrived.
-    Here(Arc<Piece>),
-    /// It was dropped before its reader reached it.
-    Gone,
-}
-
-impl Piece {
-    /// A piece without bytes, before the first one.
-    pub(in crate::cache) fn sentinel() -> Arc<Self> {
-        Arc::new(Self {
-            bytes: PieceBytes::Memory(Box::default()),
-            next: OnceLock::new(),
-            position: 0,
-            budget: None,
-            counted_by: AtomicU64::new(0),
-        })
-    }
-
-    /// The only piece of a body on disk. It counts against no budget.
-    fn of_file(body: LargeBody) -> Arc<Self> {
-        Arc::new(Self {
-            bytes: PieceBytes::File(body.into()),
-            next: OnceLock::new(),
-            position: 0,
-            budget: None,
-            counted_by: AtomicU64::new(0),
-        })
-    }
-
-    /// A piece with a copy of `bytes`, for the place after `position`. The copy keeps no read buffer alive.
-    pub(in crate::cache) fn copy_of(
-        bytes: &[u8],
-        position: u64,
-        budget: &Arc<Budget>,
-    ) -> Arc<Self> {
-        Self::of(bytes.into(), position, budget)
-    }
-
-    /// A piece of these bytes, for the place after `position`.
-    pub(in crate::cache) fn of(bytes: Box<[u8]>, position: u64, budget: &Arc<Budget>) -> Arc<Self> {
-        let cost = Self::cost_bytes(bytes.len());
-        budget.take(cost);
-        Arc::new(Self {
-            bytes: PieceBytes::Memory(bytes),
-            next: OnceLock::new(),
-            position: position + cost,
-            budget: Some(Arc::clone(budget)),
-            counted_by: AtomicU64::new(0),
-        })
-    }
-
-    /// The memory that a piece of `len` bytes uses of the budget.
-    pub(in crate::cache) fn cost_bytes(len: usize) -> u64 {
-        len as u64 + PIECE_OVERHEAD_BYTES
-    }
-
-    /// Makes `next` the piece after this one. Only the first call has an effect.
-    pub(in crate::cache) fn link(&self, next: &Arc<Self>) {
-        let _ = self.next.set(Arc::downgrade(next));
-    }
-
-    pub(in crate::cache) fn next(&self) -> Next {
-        match self.next.get() {
-            None => Next::Coming,
-            Some(next) => next.upgrade().map_or(Next::Gone, Next::Here),
-        }
-    }
-
-    /// Its bytes, which keep the piece alive. They have a reference count of their own, so that two threads that send
-    /// the same body do not contend for one.
-    pub(in crate::cache) fn bytes(self: &Arc<Self>) -> Bytes {
-        Bytes::from_owner(PieceOwner(Arc::clone(self)))
-    }
-
-    /// The cost of this piece and all before it, in bytes.
-    pub(in crate::cache) fn position(&self) -> u64 {
-        self.position
-    }
-}
-
-/// Keeps a piece alive as long as its bytes.
-struct PieceOwner(Arc<Piece>);
-
-impl AsRef<[u8]> for PieceOwner {
-    fn as_ref(&self) -> &[u8] {
-        &self.0.bytes
-    }
-}
 
 /// A complete body.
 #[derive(Clone, Debug)]
@@ -192,6 +53,17 @@ impl Body {
         }
     }
 
+    /// A body in a buffer, for one response.
+    pub(in crate::cache) fn in_buffer(bytes: Bytes, budget: &Arc<Budget>) -> Self {
+        match bytes.is_empty() {
+            true => Self::new(Vec::new()),
+            false => Self {
+                len_bytes: bytes.len() as u64,
+                pieces: Piece::of_buffer(bytes, budget).into(),
+            },
+        }
+    }
+
     /// True if it is in a file.
     pub fn is_in_file(&self) -> bool {
         self.in_file().is_some()
@@ -215,10 +87,7 @@ impl Body {
         let [piece] = &*self.pieces else {
             return None;
         };
-        match &piece.bytes {
-            PieceBytes::Memory(_) => None,
-            PieceBytes::File(body) => Some(body),
-        }
+        piece.file()
     }
 
     /// A body of `len_bytes` bytes that is not in memory. It cannot be served.
@@ -465,7 +334,6 @@ mod tests {
     #[test]
     fn a_body_takes_little_memory_in_each_entry() {
         assert_eq!(size_of::<Body>(), 3 * size_of::<usize>());
-        assert_eq!(size_of::<PieceBytes>(), size_of::<Box<[u8]>>());
     }
 
     #[test]
@@ -556,18 +424,5 @@ mod tests {
         };
         assert_eq!(turns, all.len().div_ceil(COPIED_BYTES));
         assert_eq!(collect(joined.all()), all);
-    }
-
-    #[test]
-    fn a_link_does_not_keep_the_next_piece_alive() {
-        let budget = Budget::new(u64::MAX);
-        let first = Piece::sentinel();
-        assert!(matches!(first.next(), Next::Coming));
-        let second = Piece::copy_of(b"x", 0, &budget);
-        first.link(&second);
-        assert!(matches!(first.next(), Next::Here(next) if next.bytes() == "x"));
-        drop(second);
-        assert!(matches!(first.next(), Next::Gone));
-        assert_eq!(budget.used_bytes(), 0);
     }
 }

@@ -122,6 +122,11 @@ impl ChangeCounts {
         self.changed(resource);
     }
 
+    /// True if workers were never made to ask the actor about `resource`.
+    pub(in crate::cache) fn was_never_doubted(&self, resource: &Resource) -> bool {
+        self.doubts.get(counter(resource)) == 0
+    }
+
     /// Makes workers ask the actor about guessed responses in these groups.
     pub(in crate::cache) fn doubt_related(&self, groups: &[PathGroup]) {
         for group in groups {

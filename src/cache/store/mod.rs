@@ -10,6 +10,7 @@ pub(super) mod index;
 pub(super) mod key;
 pub(super) mod memory;
 pub(super) mod order;
+pub(super) mod piece;
 pub(super) mod related;
 pub(super) mod resource_records;
 pub(super) mod shared_list;

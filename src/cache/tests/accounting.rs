@@ -9,7 +9,7 @@ use crate::{
     cache::{
         PutOutcome,
         fetches::{messages::RoomMade, reader::FetchId},
-        store::{body::Piece, budget::Charge},
+        store::{budget::Charge, piece::Piece},
     },
     policy::{BodyKey, PersistedQueries},
 };

@@ -4,7 +4,7 @@ use super::*;
 use crate::cache::{
     PutOutcome,
     fetches::{messages::RoomMade, reader::FetchId},
-    store::body::Piece,
+    store::piece::Piece,
 };
 
 /// Room for some 600 responses.

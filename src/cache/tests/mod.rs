@@ -12,6 +12,7 @@ mod known_misses;
 mod managing;
 mod restart;
 mod steps;
+mod unclaimed;
 mod worker_cache;
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -124,6 +125,16 @@ fn head(accept: &'static str, vary: Option<&'static str>) -> StoredHead {
 }
 
 fn head_at(accept: &'static str, vary: Option<&'static str>, now: Time) -> StoredHead {
+    let vary = vary.map(|vary| ("vary", vary));
+    head_of(accept, vary.as_slice(), now)
+}
+
+/// The head of a response with these headers.
+fn head_of(
+    accept: &'static str,
+    headers: &[(&'static str, &'static str)],
+    now: Time,
+) -> StoredHead {
     let policy = Policy {
         mode: Mode::Standard,
         ttl: None,
@@ -139,10 +150,10 @@ fn head_at(accept: &'static str, vary: Option<&'static str>, now: Time) -> Store
         HeaderValue::from_static(accept),
     );
     let mut answer = HeaderMap::new();
-    if let Some(vary) = vary {
+    for (name, value) in headers {
         answer.insert(
-            HeaderName::from_static("vary"),
-            HeaderValue::from_static(vary),
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
         );
     }
     let view = policy::Request::new(&policy, &Method::GET, &request, RequestContent::None, None);

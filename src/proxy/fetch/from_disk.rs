@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use crate::{
-    cache::{Claimed, Coalescing, Entry, FetchTicket, Found, Loaded, RemovalReach, Remove},
-    policy::{self, Decision, ForwardReason, StoredHead, Time},
+    cache::{
+        Claimed, Coalescing, Entry, FetchTicket, Found, Loaded, RemovalReach, Remove, UnclaimedLoad,
+    },
+    policy::{self, Decision, ForwardReason, Reuse, StoredHead, Time},
     proxy::{
         fetch::{claim::claim, plan::FetchPlan},
+        hit::from_stored::{from_entry, hit_status},
         request::forwarded::ForwardedRequest,
-        response::error_response::FailedRequest,
+        response::{client_response::ClientResponse, error_response::FailedRequest},
         worker::Worker,
     },
 };
@@ -44,6 +47,48 @@ impl<'a> DiskLookup<'a> {
     /// True if the disk may have what is to be fetched.
     pub(crate) fn is_to_be_asked(&self, plan: &FetchPlan) -> bool {
         !self.is_over && plan.is_without_entry()
+    }
+
+    /// The response from disk, as it is read for this request alone. `None` if the request has to claim the fetch of `plan`.
+    pub(crate) async fn respond(
+        &self,
+        plan: &FetchPlan,
+        found: &Found,
+        now: Time,
+    ) -> Option<ClientResponse> {
+        let is_plain = plan.is_without_entry() && plan.coalescing == Coalescing::Join;
+        if self.is_over || !is_plain || !found.is_empty() {
+            return None;
+        }
+        let load = self
+            .worker
+            .shared
+            .cache
+            .begin_unclaimed(&self.forwarded.key)?;
+        // In a box: the future is large, and few requests need it.
+        Box::pin(self.respond_unclaimed(load, now)).await
+    }
+
+    async fn respond_unclaimed(&self, load: UnclaimedLoad, now: Time) -> Option<ClientResponse> {
+        let forwarded = self.forwarded;
+        let view = forwarded.view();
+        let choose = |heads: &[&StoredHead]| {
+            let heads = heads.iter().copied();
+            match policy::decide(forwarded.policy(), &view, heads, now) {
+                Decision::Serve {
+                    index,
+                    reuse: Reuse::Fresh,
+                } => Some(index),
+                _ => None,
+            }
+        };
+        let cache = &self.worker.shared.cache;
+        let entry = cache
+            .load_unclaimed(load, &forwarded.key, now, choose)
+            .await?;
+        // After a reload, others may share it.
+        let is_current = self.worker.config.is_current(&forwarded.config);
+        is_current.then(|| from_entry(&view, &entry, hit_status(&entry, now), now))
     }
 
     /// Brings the response on disk that the policy would use into memory, with the ticket of the fetch that would be made

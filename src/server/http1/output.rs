@@ -18,6 +18,9 @@ use crate::server::{buffers::SpareBuffers, client_stream::ClientStream};
 const MIN_PIECE_BYTES: usize = 4 * 1024;
 /// Most pieces in one write.
 const MAX_PIECES: usize = 16;
+/// Most bytes of pieces in one write. A segment on the loopback device has 65,483 bytes: a write of 64 or 128 KiB ends with one of
+/// few bytes, which costs as much as a whole one.
+const MAX_WRITE_BYTES: usize = 120 * 1024;
 
 /// Bytes that wait to be written.
 pub(super) struct Output {
@@ -101,16 +104,7 @@ impl Output {
         let written = match self.pieces.is_empty() {
             true => ready!(pinned.as_mut().poll_write(context, &self.first))?,
             false => {
-                let mut slices = [IoSlice::new(&[]); MAX_PIECES];
-                let first = (!self.first.is_empty()).then_some(&self.first[..]);
-                let pieces = first
-                    .into_iter()
-                    .chain(self.pieces.iter().map(|piece| &piece[..]));
-                let mut count = 0;
-                for (slice, piece) in slices.iter_mut().zip(pieces) {
-                    *slice = IoSlice::new(piece);
-                    count += 1;
-                }
+                let (slices, count) = self.slices();
                 ready!(pinned.poll_write_vectored(context, &slices[..count]))?
             }
         };
@@ -120,6 +114,26 @@ impl Output {
         self.advance(written);
         self.is_unflushed = stream.holds_written();
         Poll::Ready(Ok(()))
+    }
+
+    /// What comes next, for one write, and how many of the slices it takes.
+    fn slices(&self) -> ([IoSlice<'_>; MAX_PIECES], usize) {
+        let mut slices = [IoSlice::new(&[]); MAX_PIECES];
+        let first = (!self.first.is_empty()).then_some(&self.first[..]);
+        let pieces = first
+            .into_iter()
+            .chain(self.pieces.iter().map(|piece| &piece[..]));
+        let (mut count, mut left) = (0, MAX_WRITE_BYTES);
+        for (slice, piece) in slices.iter_mut().zip(pieces) {
+            if left == 0 {
+                break;
+            }
+            let length = piece.len().min(left);
+            *slice = IoSlice::new(&piece[..length]);
+            left -= length;
+            count += 1;
+        }
+        (slices, count)
     }
 
     fn advance(&mut self, mut written: usize) {
@@ -139,6 +153,38 @@ impl Output {
             if piece.is_empty() {
                 self.pieces.pop_front();
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_body_is_written_in_the_same_steps_whatever_its_pieces_are() {
+        const BODY_BYTES: usize = 1024 * 1024;
+        let steps = |piece_bytes: usize| {
+            let mut output = Output::new(Rc::default());
+            output.extend(b"head");
+            let mut body = Bytes::from(vec![b'x'; BODY_BYTES]);
+            while !body.is_empty() {
+                output.push(body.split_to(piece_bytes.min(body.len())));
+            }
+            let mut steps = Vec::new();
+            while !output.is_written() {
+                let (slices, count) = output.slices();
+                let step = slices[..count].iter().map(|slice| slice.len()).sum();
+                output.advance(step);
+                steps.push(step);
+            }
+            steps
+        };
+        let whole = steps(BODY_BYTES);
+        assert_eq!(whole.iter().sum::<usize>(), BODY_BYTES + 4);
+        assert!(whole.iter().all(|step| *step <= MAX_WRITE_BYTES));
+        for piece_bytes in [16, 64, 100, 128, 256] {
+            assert_eq!(steps(piece_bytes * 1024), whole, "{piece_bytes} KiB");
         }
     }
 }

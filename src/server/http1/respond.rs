@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// As long as fewer bytes wait to be written, the body is asked for more.
-const MIN_WAITING_BYTES: usize = 64 * 1024;
+const MIN_WAITING_BYTES: usize = 96 * 1024;
 /// How much room is made for the body of a request, in bytes.
 const BODY_ROOM: usize = 32 * 1024;
 /// Most writes to one client in a row, so that other clients do not wait too long.

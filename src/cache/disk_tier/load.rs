@@ -12,11 +12,8 @@ use crate::{
         found::PutOutcome,
         handle::Cache,
         store::{
-            body::Body,
-            budget::Budget,
-            entry::Entry,
-            key::Key,
-            piece::{LOADED_PIECE_BYTES, Piece},
+            body::Body, budget::Budget, entry::Entry, even_pieces::EvenPieces, key::Key,
+            piece::Piece,
         },
     },
     disk::{DiskUnavailable, LargeBody, StoredBody},
@@ -133,7 +130,7 @@ async fn read(large: &LargeBody, ticket: &FetchTicket) -> Result<Option<Body>, D
     if length > ticket.max_object_bytes().min(MOST_READ_BYTES) {
         return Ok(None);
     }
-    let mut pieces = Vec::new();
+    let mut pieces = EvenPieces::new(length, ticket.budget());
     let mut read_bytes = 0;
     let reader = large.clone().open().await?;
     while read_bytes < length {
@@ -144,14 +141,12 @@ async fn read(large: &LargeBody, ticket: &FetchTicket) -> Result<Option<Body>, D
         if ticket.room(read_bytes, bytes.len() as u64).await.is_err() {
             return Ok(None);
         }
-        for piece in bytes.chunks(LOADED_PIECE_BYTES) {
-            pieces.push(Piece::copy_of(piece, 0, ticket.budget()));
-        }
+        pieces.push(&bytes);
         read_bytes += bytes.len() as u64;
         if read_bytes.is_multiple_of(READ_AT_ONCE_BYTES) {
             // What the system has in memory comes without a pause.
             yield_now().await;
         }
     }
-    Ok(Some(Body::new(pieces)))
+    Ok(Some(pieces.into_body()))
 }

@@ -26,6 +26,7 @@ use crate::{
             body::Body,
             budget::{Charge, UnattendedPermit},
             entry::Entry,
+            even_pieces::joined,
             piece::Piece,
             shared_list::SharedList,
         },
@@ -350,7 +351,7 @@ impl BodyWriter {
             body = Body::chain(around.0.chain([&body]).chain(around.1));
         }
         if body.is_scattered() && self.ticket.room(0, body.len_bytes()).await.is_ok() {
-            body = body.joined(self.ticket.budget()).await;
+            body = joined(&body, self.ticket.budget()).await;
         }
         self.put(body).await
     }

@@ -10,11 +10,8 @@ use crate::{
         fetches::{messages::LoadedFrom, ticket::FetchTicket},
         found::PutOutcome,
         handle::Cache,
-        shared_tier::{
-            messages::JudgeHeads,
-            record::{InSharedTier, body_of},
-        },
-        store::key::Key,
+        shared_tier::{messages::JudgeHeads, record::InSharedTier},
+        store::{even_pieces::even_body, key::Key},
     },
     policy::{StoredHead, Time},
     redis::{FetchTurn, SharedFetchEnd, SharedRecordBody},
@@ -78,7 +75,7 @@ impl Cache {
         let Ok(pieces) = pieces else {
             return Loaded::Not(ticket.into());
         };
-        let body = body_of(&pieces, ticket.budget());
+        let body = even_body(pieces.iter(), bytes, ticket.budget()).await;
         let (key, stamp) = (response.key.clone(), response.stamp);
         let entry = response.with_body(body, ticket.id(), ticket.budget());
         match ticket

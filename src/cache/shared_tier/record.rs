@@ -2,19 +2,11 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::{
     cache::{
         fetches::reader::FetchId,
         namespace::KeyName,
-        store::{
-            body::Body,
-            budget::Budget,
-            entry::Entry,
-            key::Key,
-            piece::{LOADED_PIECE_BYTES, Piece},
-        },
+        store::{body::Body, budget::Budget, entry::Entry, key::Key},
     },
     policy::StoredHead,
     redis::{SharedAddress, SharedRecordBody, Stamp},
@@ -67,32 +59,4 @@ pub(super) fn read_head(bytes: &[u8], ahead_millis: i64) -> Option<(StoredHead, 
     let (prefix, head) = bytes.split_first_chunk::<PREFIX_BYTES>()?;
     let head = StoredHead::read(head)?.by_clock(ahead_millis.checked_neg()?);
     Some((head, u32::from_le_bytes(*prefix)))
-}
-
-/// A body of these parts.
-pub(super) fn body_of(parts: &[Bytes], budget: &Arc<Budget>) -> Body {
-    let pieces = parts
-        .iter()
-        .flat_map(|part| part.chunks(LOADED_PIECE_BYTES));
-    let copies = pieces.map(|piece| Piece::copy_of(piece, 0, budget));
-    Body::new(copies.collect::<Vec<_>>())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_body_is_cut_into_pieces_as_one_that_was_fetched() {
-        let parts = [
-            Bytes::from(vec![b'a'; 256 * 1024]),
-            Bytes::new(),
-            Bytes::from_static(b"bc"),
-        ];
-        let body = body_of(&parts, &Budget::new(1024 * 1024));
-        let pieces: Vec<Bytes> = body.pieces().collect();
-        let lengths: Vec<usize> = pieces.iter().map(Bytes::len).collect();
-        assert_eq!(lengths, [[LOADED_PIECE_BYTES; 4].as_slice(), &[2]].concat());
-        assert_eq!(pieces.concat(), parts.concat());
-    }
 }

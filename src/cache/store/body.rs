@@ -7,7 +7,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::task::yield_now;
 
 use crate::{
     cache::store::{
@@ -21,12 +20,10 @@ use crate::{
 
 /// Pieces with a mean length below this are joined when the body is complete.
 const SMALL_PIECE_BYTES: usize = 1280;
-/// The largest piece that joining makes.
-const JOINED_PIECE_BYTES: usize = Slices::MAX_BYTES;
+/// The length of the pieces that joining makes, in bytes.
+pub(in crate::cache) const JOINED_PIECE_BYTES: usize = Slices::MAX_BYTES;
 /// Bodies up to this size are joined whenever that makes fewer slices.
 const JOINED_BODY_BYTES: u64 = 8 * 1024 * 1024;
-/// After so many bytes were copied, other tasks run.
-const COPIED_BYTES: usize = 256 * 1024;
 
 /// A complete body.
 #[derive(Clone, Debug)]
@@ -116,6 +113,11 @@ impl Body {
         self.pieces.iter().map(Piece::bytes)
     }
 
+    /// What its pieces consist of, in order.
+    pub(in crate::cache) fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        self.pieces.iter().map(|piece| &*piece.bytes)
+    }
+
     /// Counts the pieces that nothing stored counts for the stored responses of this change. Returns their memory in bytes.
     pub(in crate::cache) fn count_for(&self, change: u64) -> u64 {
         let is_counted = |piece: &&Arc<Piece>| {
@@ -154,29 +156,6 @@ impl Body {
             [only] if !self.is_in_file() => Some(only.bytes()),
             _ => None,
         }
-    }
-
-    /// The same body in larger pieces. It is copied in steps, between which other tasks run.
-    pub(in crate::cache) async fn joined(&self, budget: &Arc<Budget>) -> Self {
-        let mut joined = Vec::new();
-        let mut buffer = Vec::new();
-        let mut copied_bytes = 0;
-        for piece in self.pieces.iter() {
-            if !buffer.is_empty() && buffer.len() + piece.bytes.len() > JOINED_PIECE_BYTES {
-                joined.push(Piece::copy_of(&buffer, 0, budget));
-                copied_bytes += buffer.len();
-                buffer.clear();
-            }
-            if copied_bytes >= COPIED_BYTES {
-                copied_bytes = 0;
-                yield_now().await;
-            }
-            buffer.extend_from_slice(&piece.bytes);
-        }
-        if !buffer.is_empty() {
-            joined.push(Piece::copy_of(&buffer, 0, budget));
-        }
-        Self::new(joined)
     }
 
     /// The bytes from `first` to `last`, both inclusive, as a body that shares pieces with this one.
@@ -308,9 +287,6 @@ impl Iterator for Slices {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::rt::System;
-    use futures_util::FutureExt as _;
-
     use super::*;
 
     fn body(sizes: &[usize]) -> (Body, Vec<u8>, Arc<Budget>) {
@@ -397,32 +373,5 @@ mod tests {
     fn no_slice_is_longer_than_the_limit() {
         let (body, _, _) = body(&[200_000]);
         assert!(body.all().all(|slice| slice.len() <= Slices::MAX_BYTES));
-    }
-
-    #[test]
-    fn many_small_pieces_are_joined_to_save_overhead() {
-        let (body, all, budget) = body(&[1; 100_000]);
-        assert!(body.is_scattered());
-        let joined = System::new().block_on(body.joined(&budget));
-        drop(body);
-        assert_eq!(collect(joined.all()), all);
-        assert!(!joined.is_scattered());
-        assert!(joined.weight_bytes() < 101_000, "{}", joined.weight_bytes());
-        assert_eq!(budget.used_bytes(), joined.weight_bytes());
-    }
-
-    #[test]
-    fn other_tasks_run_while_a_large_body_is_joined() {
-        let (body, all, budget) = body(&[1024; 1000]);
-        let mut joining = Box::pin(body.joined(&budget));
-        let mut turns = 1;
-        let joined = loop {
-            match (&mut joining).now_or_never() {
-                Some(joined) => break joined,
-                None => turns += 1,
-            }
-        };
-        assert_eq!(turns, all.len().div_ceil(COPIED_BYTES));
-        assert_eq!(collect(joined.all()), all);
     }
 }

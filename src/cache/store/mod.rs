@@ -5,6 +5,7 @@ pub(super) mod budget;
 pub(super) mod changes;
 pub(super) mod disposal;
 pub(super) mod entry;
+pub(super) mod even_pieces;
 pub(super) mod file_body;
 pub(super) mod index;
 pub(super) mod key;

@@ -15,8 +15,6 @@ use crate::{cache::store::budget::Budget, disk::LargeBody};
 
 /// The memory of a piece beyond its bytes: the node, its share of the list, allocations.
 pub(super) const PIECE_OVERHEAD_BYTES: u64 = 104;
-/// The length of the pieces of a body that is loaded from a tier beneath memory, in bytes.
-pub(in crate::cache) const LOADED_PIECE_BYTES: usize = 64 * 1024;
 
 /// A piece of a body, with a link to the next one.
 #[derive(Debug)]

@@ -89,12 +89,14 @@ impl Keeper {
                 SessionEnd::NewEpoch => {
                     let soon = Instant::now() + self.shared.timing.heartbeat / 10;
                     if self.idle(soon).await.is_break() {
+                        self.leave_at_last().await;
                         break;
                     }
                 }
                 _ => {
                     let until = self.pauses.begin(Instant::now());
                     if self.idle(until).await.is_break() {
+                        self.leave_at_last().await;
                         break;
                     }
                 }

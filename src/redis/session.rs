@@ -65,15 +65,29 @@ impl Keeper {
         }
     }
 
-    async fn connected(&mut self) -> Result<std::convert::Infallible, SessionEnd> {
+    /// Says that this instance ends, if Redis answers at once: it may be there again since it was tried last.
+    pub(super) async fn leave_at_last(&mut self) {
+        let limit = self.shared.timing.leave;
+        let leaving = async {
+            let mut state = self.connect().await?;
+            let published = self.publish_waiting(&mut state).await;
+            self.leave(&state).await;
+            published
+        };
+        match timeout(limit, leaving).await {
+            Ok(Ok(())) => {}
+            Ok(Err(end)) => log::debug!("Redis, at the end: {end}"),
+            Err(_) => log::debug!("Redis, at the end: {}", SessionEnd::Silent),
+        }
+    }
+
+    async fn connect(&self) -> Result<SessionState, SessionEnd> {
         let main_key = self.shared.keys.events();
         let on_message = self.on_message();
         let servers = Servers::connect(&self.connector, &main_key, &on_message).await?;
-        let servers = Arc::new(servers);
-        self.subscribe(&servers, &main_key).await;
         let now = Instant::now();
-        let mut state = SessionState {
-            servers,
+        Ok(SessionState {
+            servers: Arc::new(servers),
             catch_up: None,
             alone_until: None,
             last_beat: now,
@@ -81,7 +95,13 @@ impl Keeper {
             next_beat: now,
             acknowledged: None,
             begun: now,
-        };
+        })
+    }
+
+    async fn connected(&mut self) -> Result<std::convert::Infallible, SessionEnd> {
+        let main_key = self.shared.keys.events();
+        let mut state = self.connect().await?;
+        self.subscribe(&state.servers, &main_key).await;
         let beat = self.first_beat(&mut state).await?;
         state.catch_up = Some(beat.last);
         self.publish_waiting(&mut state).await?;
@@ -385,7 +405,7 @@ impl Keeper {
     }
 
     /// Removes the registration of this instance.
-    async fn leave(&mut self, state: &SessionState) -> SessionEnd {
+    async fn leave(&self, state: &SessionState) -> SessionEnd {
         let keys = crate::redis::heartbeat::stream_keys(&self.shared.keys);
         let call = ScriptCall::new(keys).arg(self.shared.id.as_str());
         let left = LEAVE_SCRIPT.run(&state.servers, Line::Quick, &call);

@@ -98,6 +98,8 @@ pub(super) struct RedisTiming {
     pub(super) block: Duration,
     /// How long writing one part of a record may take.
     pub(super) write: Duration,
+    /// How long an instance without connections tries to leave before it ends.
+    pub(super) leave: Duration,
     /// How long the lease of a fetch holds after it was renewed.
     pub(super) fetch_lease: Duration,
     /// How often it is renewed.
@@ -127,6 +129,7 @@ impl Default for RedisTiming {
             max_pause: Duration::from_secs(15),
             block: Duration::from_secs(1),
             write: Duration::from_secs(1),
+            leave: Duration::from_millis(250),
             fetch_lease: Duration::from_secs(3),
             fetch_renewal: Duration::from_secs(1),
             fetch_poll: Duration::from_millis(250),

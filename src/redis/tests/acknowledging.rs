@@ -1,6 +1,6 @@
 //! Who publishes an event learns which instances have not applied it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -68,6 +68,53 @@ async fn an_instance_that_was_closed_is_not_missing() {
     let stamp = one.publish("event").await;
     let missing = one.redis.acknowledged(stamp, AT_ONCE).await.missing;
     assert_eq!(missing, Vec::<String>::new());
+}
+
+/// An instance that does not connect again after it has lost its connections.
+async fn without_connections(server: &RedisServer, limits: RedisTiming) -> (Redis, RedisEvents) {
+    let timing = RedisTiming {
+        pause: LIMIT,
+        max_pause: LIMIT,
+        ..limits
+    };
+    let opened = Redis::open_with(settings(&server.url(), "two"), timing);
+    let (redis, mut events) = opened.unwrap();
+    redis.confirm(&next(&mut events).await);
+    until(|| redis.is_usable()).await;
+    server.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+    server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    until(|| !redis.is_usable()).await;
+    (redis, events)
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
+async fn an_instance_that_was_closed_without_connections_is_not_missing() {
+    let server = RedisServer::start();
+    let (two, _events) = without_connections(&server, timing()).await;
+    let waiting = two.publish(Bytes::from_static(b"waiting"));
+    two.close().await;
+    assert!(waiting.published().await.is_err(), "it had no connection");
+    let one = Instance::ready(&server, "one").await;
+    assert_eq!(one.redis.stats().instances, ["one"]);
+    until(|| one.events() == ["waiting"]).await;
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
+async fn closing_without_connections_does_not_wait_for_a_server_that_stands_still() {
+    let server = RedisServer::start();
+    let limits = RedisTiming {
+        leave: RedisTiming::default().leave,
+        ..timing()
+    };
+    let (two, _events) = without_connections(&server, limits).await;
+    server.stop();
+    let begun = Instant::now();
+    two.close().await;
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    server.go_on();
 }
 
 #[tokio::test]

@@ -56,6 +56,7 @@ fn timing() -> RedisTiming {
         max_pause: Duration::from_millis(50),
         block: Duration::from_millis(100),
         write: LIMIT,
+        leave: LIMIT,
         fetch_lease: LIMIT,
         fetch_renewal: LIMIT,
         fetch_poll: Duration::from_millis(20),

@@ -302,6 +302,7 @@ impl Handler<PurgeChunk> for CacheActor {
         for key in keys {
             self.purge_key(key, &purge, &mut chunk);
         }
+        self.store.free_aside(chunk.next.is_some());
         if chunk.next.is_none() {
             self.removing_purges.end(filter);
         }
@@ -364,9 +365,7 @@ impl CacheActor {
         let budget = Arc::clone(&self.budget);
         match purge.how {
             PurgeAction::DryRun => {}
-            PurgeAction::Remove => self
-                .store
-                .change(&key, |entry| (!matches(entry)).then(|| Arc::clone(entry))),
+            PurgeAction::Remove => self.store.purge(&key, matches),
             PurgeAction::Expire => self.store.change(&key, |entry| {
                 let expires = matches(entry) && entry.head().is_fresh(purge.now);
                 Some(match expires {

@@ -178,6 +178,22 @@ impl Store {
         });
     }
 
+    /// Removes the responses of `key` that `is_named`. If all are, [`Store::free_aside`] frees them.
+    pub(in crate::cache) fn purge(&mut self, key: &Key, is_named: impl Fn(&Arc<Entry>) -> bool) {
+        match self.table.peek(key) {
+            Some(stored) if stored.variants.iter().all(&is_named) => {
+                self.table.remove_aside(stored);
+                self.changed_key(key);
+            }
+            _ => self.change(key, |entry| (!is_named(entry)).then(|| Arc::clone(entry))),
+        }
+    }
+
+    /// Frees what [`Store::purge`] has removed. Small amounts wait for more if that `is_expected`.
+    pub(in crate::cache) fn free_aside(&mut self, is_expected: bool) {
+        self.table.free_aside(is_expected);
+    }
+
     /// Replaces each stored response of `key` by the result of `change`; `None` removes it.
     pub(in crate::cache) fn change(
         &mut self,

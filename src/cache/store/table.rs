@@ -30,8 +30,8 @@ use crate::cache::{
 const LARGE_BYTES: u64 = 128 * 1024;
 /// A table of so few keys is freed where it is cleared, if it is not large.
 const FEW: usize = 64;
-/// So many bytes of outdated keys are freed at once, in another thread.
-const SWEPT_BYTES: u64 = 1024 * 1024;
+/// So many bytes of what is removed one after the other are freed at once, in another thread.
+const SET_ASIDE_BYTES: u64 = 1024 * 1024;
 
 /// The stored responses by key.
 pub(in crate::cache) struct EntryTable {
@@ -41,8 +41,8 @@ pub(in crate::cache) struct EntryTable {
     /// What earlier epochs of resources have left behind.
     outdated: VecDeque<OutdatedEpoch>,
     outdated_bytes: u64,
-    /// What [`EntryTable::sweep`] has removed and not passed on yet.
-    swept: Vec<Arc<Stored>>,
+    /// What has been removed and is to be freed with what is removed next.
+    aside: Vec<Arc<Stored>>,
     /// The responses, without outdated ones.
     entries: u64,
     /// The responses that were evicted.
@@ -77,7 +77,7 @@ impl EntryTable {
             resources: ResourceRecords::default(),
             outdated: VecDeque::new(),
             outdated_bytes: 0,
-            swept: Vec::new(),
+            aside: Vec::new(),
             entries: 0,
             evictions: 0,
             last_change: 0,
@@ -272,25 +272,30 @@ impl EntryTable {
                 epoch.is_some_and(|epoch| Arc::ptr_eq(epoch, &outdated.epoch))
             };
             if let Some(stored) = stored.filter(is_left).map(Arc::clone) {
-                self.take_out(&stored);
-                self.budget.promise(stored.weight_bytes());
-                self.swept.push(stored);
+                self.remove_aside(stored);
             }
         }
         let has_more = !self.outdated.is_empty();
-        self.free_swept(has_more);
+        self.free_aside(has_more);
         has_more
     }
 
-    /// Frees what [`EntryTable::sweep`] has removed, here if it is small. It waits for more if that `has_more` to remove.
-    fn free_swept(&mut self, has_more: bool) {
-        let bytes: u64 = self.swept.iter().map(|stored| stored.weight_bytes()).sum();
-        if has_more && bytes < SWEPT_BYTES {
+    /// Removes `stored`, which [`EntryTable::free_aside`] frees with what is removed before and after it.
+    pub(in crate::cache) fn remove_aside(&mut self, stored: Arc<Stored>) {
+        self.take_out(&stored);
+        self.budget.promise(stored.weight_bytes());
+        self.aside.push(stored);
+    }
+
+    /// Frees what was set aside, here if it is small. It waits for more if that `is_expected`.
+    pub(in crate::cache) fn free_aside(&mut self, is_expected: bool) {
+        let bytes: u64 = self.aside.iter().map(|stored| stored.weight_bytes()).sum();
+        if is_expected && bytes < SET_ASIDE_BYTES {
             return;
         }
-        let swept = std::mem::take(&mut self.swept);
+        let aside = std::mem::take(&mut self.aside);
         let budget = Arc::clone(&self.budget);
-        let free = move || free_in_parts(swept.into_iter(), &budget);
+        let free = move || free_in_parts(aside.into_iter(), &budget);
         match bytes < LARGE_BYTES {
             true => free(),
             false => self.disposal.run(free),
@@ -313,7 +318,7 @@ impl EntryTable {
             entries: self.entries,
             bytes: self.weight_bytes(),
         };
-        self.free_swept(false);
+        self.free_aside(false);
         let index = self.index.clear();
         let limit_bytes = self.budget.limit_bytes();
         let order = std::mem::replace(&mut self.order, EvictionOrder::new(limit_bytes));

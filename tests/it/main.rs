@@ -49,6 +49,7 @@ mod guides;
 mod har;
 mod http2;
 mod http2_floods;
+mod http2_paths;
 mod https;
 mod identity;
 mod identity_cookies;

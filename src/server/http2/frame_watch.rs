@@ -9,9 +9,9 @@ use std::time::Duration;
 use actix_rt::time::Instant;
 
 /// Length of the head of a frame, in bytes (RFC 9113, 4.1).
-const FRAME_HEAD_BYTES: usize = 9;
+pub(super) const FRAME_HEAD_BYTES: usize = 9;
 /// Length of the preface of a client, in bytes (RFC 9113, 3.4).
-const PREFACE_BYTES: usize = 24;
+pub(super) const PREFACE_BYTES: usize = 24;
 /// How many frames without use a client may send at once.
 const MAX_FRAMES: u32 = 2_000;
 /// How many more it may send in each second.

@@ -15,12 +15,16 @@
 //! | `response_fields`, `fields` | the head of a response, and of interim responses |
 //! | `content_sender`, `output_credit` | the body of a response, and how much of all bodies may wait |
 //! | `wire` | the bytes beneath the frames |
+//! | `frame_filter`, `path_encoding`, `hpack` | encode characters in paths that `h2` refuses |
 //! | `frame_watch`, `reset_watch` | notice clients that send too many frames without use, or reset too many requests |
 
 mod content_sender;
 mod fields;
+mod frame_filter;
 mod frame_watch;
+mod hpack;
 mod output_credit;
+mod path_encoding;
 mod request_text;
 mod reset_watch;
 mod response_fields;
@@ -135,13 +139,11 @@ where
     ended
 }
 
-/// Exchanges the first frames, within `limit` and before `stopping`.
-async fn handshake<T: AsyncRead + AsyncWrite + Unpin>(
-    wire: &Wire<T>,
-    limit: Duration,
-    stopping: &StopSignal,
-) -> io::Result<server::Connection<Wire<T>, OutputPiece>> {
-    let mut handshake = server::Builder::new()
+/// The limits of each connection. `frame_filter` relies on those that are left as they are in `h2`: for the size of a frame, and
+/// of the table of fields.
+fn settings() -> server::Builder {
+    let mut builder = server::Builder::new();
+    builder
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEAD_BYTES)
         .initial_window_size(STREAM_WINDOW)
@@ -149,8 +151,17 @@ async fn handshake<T: AsyncRead + AsyncWrite + Unpin>(
         .max_send_buffer_size(MAX_STREAM_OUTPUT)
         .max_concurrent_reset_streams(MAX_RESET_STREAMS)
         .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
-        .max_local_error_reset_streams(Some(MAX_STREAM_ERRORS))
-        .handshake(wire.clone());
+        .max_local_error_reset_streams(Some(MAX_STREAM_ERRORS));
+    builder
+}
+
+/// Exchanges the first frames, within `limit` and before `stopping`.
+async fn handshake<T: AsyncRead + AsyncWrite + Unpin>(
+    wire: &Wire<T>,
+    limit: Duration,
+    stopping: &StopSignal,
+) -> io::Result<server::Connection<Wire<T>, OutputPiece>> {
+    let mut handshake = settings().handshake(wire.clone());
     let mut stopping = pin!(stopping.notified());
     let shaken = poll_fn(|context| {
         let shaken = Pin::new(&mut handshake).poll(context);

@@ -18,7 +18,7 @@ use actix_rt::time::{Instant, Sleep, sleep};
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::frame_watch::FrameWatch;
+use super::{frame_filter::FrameFilter, frame_watch::FrameWatch};
 use crate::server::buffers::SpareBuffers;
 
 /// Most bytes that are collected. They are copied, which costs less than more writes to the system.
@@ -31,8 +31,7 @@ pub(super) struct Wire<T>(Rc<RefCell<WireState<T>>>);
 
 struct WireState<T> {
     stream: T,
-    /// What was read before the first frame, and is not used yet.
-    read: BytesMut,
+    filter: FrameFilter,
     /// What is to be written.
     output: BytesMut,
     buffers: Rc<SpareBuffers>,
@@ -65,7 +64,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         watch.received(&read, Instant::now);
         Self(Rc::new(RefCell::new(WireState {
             stream,
-            read,
+            filter: FrameFilter::new(read),
             output: BytesMut::new(),
             buffers,
             watch,
@@ -210,24 +209,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let state = &mut *self.0.borrow_mut();
-        if !state.read.is_empty() {
-            let length = state.read.len().min(buffer.remaining());
-            buffer.put_slice(&state.read.split_to(length));
-            if state.read.is_empty() {
-                state.read = BytesMut::new();
-            }
-            return Poll::Ready(Ok(()));
-        }
-        if state.watch.flood().is_some() {
-            // The task of the connection ends it.
-            return Poll::Pending;
-        }
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut state.stream).poll_read(context, buffer))?;
         state
-            .watch
-            .received(&buffer.filled()[before..], Instant::now);
-        Poll::Ready(Ok(()))
+            .filter
+            .poll_read(&mut state.stream, &mut state.watch, context, buffer)
     }
 }
 

@@ -7,6 +7,7 @@ mod one_fetch;
 mod relay;
 #[path = "../../src/redis/tests/server.rs"]
 mod server;
+mod servers;
 mod slow_redis;
 mod stopped;
 mod truth;

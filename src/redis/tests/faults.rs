@@ -1,9 +1,15 @@
 //! Redis that fails, or is slow, is a miss.
 
-use std::time::Duration;
+use std::{
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
+    time::Duration,
+};
 
 use super::{Instance, RedisServer, address, settings, timing, until};
-use crate::redis::{RedisSettings, RedisUnavailable, SharedRecordBody, settings::RedisTiming};
+use crate::redis::{
+    RedisSettings, RedisUnavailable, SharedRecordBody, record::CHUNK_BYTES, settings::RedisTiming,
+};
 
 /// An instance that waits for lookups as long as the real one does.
 async fn impatient(server: &RedisServer) -> Instance {
@@ -74,38 +80,69 @@ async fn a_server_that_stops_is_left_alone_after_five_lookups() {
 
 #[tokio::test]
 #[ignore = "needs redis-server: cargo test -- --include-ignored"]
-async fn a_server_that_sleeps_is_used_again_without_a_beginning() {
-    let server = RedisServer::start();
+async fn a_server_that_sleeps_is_left_alone_and_used_again_without_a_beginning() {
+    let server = RedisServer::start_with(&["--save", "", "--enable-debug-command", "local"]);
     let one = impatient(&server).await;
-    let sleep = async {
-        tokio::task::spawn_blocking({
-            let socket = server.socket();
-            move || {
-                use std::io::{Read as _, Write as _};
-                let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
-                stream.write_all(b"DEBUG SLEEP 0.4\r\n").unwrap();
-                let mut answer = [0; 64];
-                assert!(stream.read(&mut answer).unwrap() > 0);
-            }
-        })
-        .await
-        .unwrap();
-    };
-    let lookups = async {
-        until(|| !one.redis.is_usable()).await;
-    };
-    let asks = async {
-        for _ in 0..5 {
-            // In time or not: it ends.
-            let _ = one.redis.get(vec![address("/a")]).await;
-        }
-    };
-    tokio::select! {
-        () = async { tokio::join!(sleep, asks, lookups); } => {}
-        () = tokio::time::sleep(Duration::from_secs(1)) => {}
+    let socket = server.socket();
+    let sleeping = tokio::task::spawn_blocking(move || {
+        let mut stream = UnixStream::connect(socket).unwrap();
+        stream.write_all(b"DEBUG SLEEP 2\r\n").unwrap();
+        let mut answer = [0; 64];
+        let length = stream.read(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer[..length]).into_owned()
+    });
+    while one.redis.is_usable() {
+        // In time or not: it ends.
+        let _ = one.redis.get(vec![address("/a")]).await;
+        assert!(!sleeping.is_finished(), "{:?}", one.redis.stats());
     }
+    assert_eq!(sleeping.await.unwrap(), "+OK\r\n");
     one.is_ready().await;
     assert_eq!(one.beginnings(), [false]);
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: cargo test -- --include-ignored"]
+async fn a_body_of_which_redis_has_evicted_a_part_is_a_miss() {
+    const RECORDS: u8 = 60;
+    let server = RedisServer::start_with(&[
+        "--save",
+        "",
+        "--maxmemory",
+        "8mb",
+        "--maxmemory-policy",
+        "allkeys-lfu",
+        // Redis looks at all keys, so that it does not choose what each heartbeat uses.
+        "--maxmemory-samples",
+        "64",
+    ]);
+    let one = Instance::ready(&server, "1").await;
+    for number in 0..RECORDS {
+        let body = vec![number; CHUNK_BYTES + 1];
+        one.put(one.record(&format!("/{number}"), &body)).await;
+    }
+    let (mut whole, mut lacking) = (0, 0);
+    for number in 0..RECORDS {
+        for record in one.get(&format!("/{number}")).await {
+            let SharedRecordBody::Chunked(body) = record.body else {
+                panic!("the body is large");
+            };
+            match one.redis.body(&body).await {
+                Ok(parts) => {
+                    whole += 1;
+                    assert!(parts.concat() == vec![number; CHUNK_BYTES + 1], "{number}");
+                }
+                Err(error) => {
+                    lacking += 1;
+                    assert_eq!(error, RedisUnavailable::Gone, "{number}");
+                }
+            }
+        }
+    }
+    assert!(whole > 0 && lacking > 0, "{whole} {lacking}");
+    assert!(one.redis.is_usable());
+    one.publish("event").await;
+    until(|| one.events() == ["event"]).await;
 }
 
 #[tokio::test]

@@ -146,9 +146,14 @@ impl DiskTier {
     /// What the disk has for `key`: for its identity, and for everybody. Without `is_whole` some of it may be left out as long as
     /// the index is loaded.
     pub(super) async fn find(&self, key: &Key, is_whole: bool) -> Vec<OnDisk> {
-        if !self.may_have(key) {
-            return Vec::new();
+        match self.may_have(key) {
+            true => self.find_present(key, is_whole).await,
+            false => Vec::new(),
         }
+    }
+
+    /// The same for a key that the disk may have a response for.
+    pub(super) async fn find_present(&self, key: &Key, is_whole: bool) -> Vec<OnDisk> {
         let keys: Vec<Key> = match key.identity {
             Some(_) => vec![key.clone(), key.shared()],
             None => vec![key.clone()],

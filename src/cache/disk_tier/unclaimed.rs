@@ -14,7 +14,12 @@ use crate::{
             on_disk::OnDisk,
         },
         handle::Cache,
-        store::{body::Body, changes::Snapshot, entry::Entry, key::Key},
+        store::{
+            body::Body,
+            changes::Snapshot,
+            entry::Entry,
+            key::{Key, KeyRef},
+        },
     },
     disk::StoredBody,
     policy::{StoredHead, Time},
@@ -31,19 +36,22 @@ pub struct UnclaimedLoad {
 }
 
 impl Cache {
-    /// Begins to read what the disk has for `key`. `None` if it has nothing, or has to be asked with a claim: memory has room for
-    /// the response, it was asked for not long ago, or something has ended that the disk has not confirmed.
+    /// Begins to read what the disk has for `key`. `None` if it has nothing, or has to be asked with a claim: memory has a
+    /// response or room for it, it was asked for not long ago, or something has ended that the disk has not confirmed.
     pub fn begin_unclaimed(&self, key: &Key) -> Option<UnclaimedLoad> {
         let disk = self.disk().filter(|disk| !disk.is_loading())?;
-        let is_full = !self.budget.has_room(self.budget.limit_bytes() / FREE_PARTS);
-        let may_load = is_full && self.may_serve_unclaimed(key) && disk.may_have(key);
-        if !may_load || self.loads.take_or_note(key.keyed_hash()) {
-            return None;
-        }
-        Some(UnclaimedLoad {
+        // First, so that later changes are noticed.
+        let load = UnclaimedLoad {
             ends: disk.ends.all_confirmed()?,
             changes: self.changes.snapshot(&key.resource),
-        })
+        };
+        let is_full = !self.budget.has_room(self.budget.limit_bytes() / FREE_PARTS);
+        let may_load = is_full
+            && self.may_serve_unclaimed(key)
+            && !self.may_be_in_memory(key)
+            && disk.may_have(key)
+            && !self.loads.take_or_note(key.keyed_hash());
+        may_load.then_some(load)
     }
 
     /// The response on disk that `choose` names by its index. `None` if there is none that may be sent without a claim.
@@ -55,7 +63,7 @@ impl Cache {
         choose: impl Fn(&[&StoredHead]) -> Option<usize>,
     ) -> Option<Arc<Entry>> {
         let disk = self.disk()?;
-        let OnDisk { head, body, .. } = chosen(disk.find(key, false).await, now, choose)?;
+        let OnDisk { head, body, .. } = chosen(disk.find_present(key, false).await, now, choose)?;
         // The actor alone knows which unsafe requests have ended a guess.
         if head.head().is_guess() {
             return None;
@@ -76,6 +84,13 @@ impl Cache {
             && disk.ends.all_confirmed() == Some(load.ends)
             && self.changes.is_unchanged_since(load.changes);
         is_valid.then(|| head.with_body(body, &self.budget))
+    }
+
+    /// True if memory has a response for `key`, which may be newer than that on disk.
+    fn may_be_in_memory(&self, key: &Key) -> bool {
+        let index = self.index.load();
+        let has = |key: KeyRef<'_>| index.find(key).is_some();
+        has(key.into()) || key.identity.is_some() && has(KeyRef::from(key).shared())
     }
 
     /// False if this instance does not know what others have ended, or the actor may not know what was ended here.

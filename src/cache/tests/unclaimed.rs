@@ -16,14 +16,16 @@ struct FullCache {
 impl FullCache {
     async fn new(head: StoredHead) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let cache = with_store(directory.path());
-        let actor = cache.address().unwrap().clone();
-        let end = store(&actor, "/a", head, BODY).await;
+        let before = with_store(directory.path());
+        let end = store(before.address().unwrap(), "/a", head, BODY).await;
         assert_eq!(end, Some(FetchEnd::Stored));
+        before.disk().unwrap().close().await;
+        let cache = with_store(directory.path());
         let disk = || cache.disk().unwrap().stats();
-        while disk().is_loading || disk().responses == 0 {
+        while disk().is_loading {
             tokio::task::yield_now().await;
         }
+        let actor = cache.address().unwrap().clone();
         Self {
             memory: Some(cache.budget.charge(15 * MIB)),
             actor,
@@ -112,9 +114,11 @@ fn what_the_actor_may_not_know_to_have_ended_is_not_read_without_it() {
 }
 
 #[test]
-fn what_is_not_on_disk_is_not_read() {
+fn what_is_not_on_disk_or_is_in_memory_is_not_read() {
     run(async {
         let full = FullCache::new(fresh_head()).await;
+        store(&full.actor, "/a", fresh_head(), b"new").await;
+        assert!(full.begin().is_none());
         assert!(full.cache.begin_unclaimed(&key("/b")).is_none());
     });
 }

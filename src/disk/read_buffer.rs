@@ -4,15 +4,16 @@ use std::cell::RefCell;
 
 use bytes::Bytes;
 
-/// The length of a buffer that is kept, in bytes: for a record with the longest body that follows its head.
-const KEPT_BYTES: usize = 72 * 1024;
+/// The lengths of the buffers that are kept, in bytes. The longest one holds a record with the longest body that follows its
+/// head.
+const LENGTHS: [usize; 3] = [4 * 1024, 16 * 1024, 72 * 1024];
 /// Shorter reads get memory of their own, so that a reader of a few bytes does not hold a long buffer.
-const SHORT_BYTES: usize = 32 * 1024;
-/// How many buffers a thread keeps.
+const SHORT_BYTES: usize = 1024;
+/// How many buffers of each length a thread keeps.
 const MAX_KEPT: usize = 16;
 
 thread_local! {
-    static KEPT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static KEPT: RefCell<[Vec<Vec<u8>>; LENGTHS.len()]> = const { RefCell::new([const { Vec::new() }; LENGTHS.len()]) };
 }
 
 /// A buffer of some length, with any bytes in it. When it is dropped, its thread keeps it for a later one: it need not be
@@ -24,15 +25,14 @@ pub(super) struct ReadBuffer {
 
 impl ReadBuffer {
     pub(super) fn new(len: usize) -> Self {
-        let bytes = match len {
-            SHORT_BYTES..=KEPT_BYTES => {
-                let kept = KEPT.try_with(|kept| kept.borrow_mut().pop());
-                let kept = kept.ok().flatten();
-                kept.unwrap_or_else(|| vec![0; KEPT_BYTES])
-            }
-            _ => vec![0; len],
-        };
-        Self { bytes, len }
+        let number = LENGTHS.iter().position(|kept| len <= *kept);
+        let number = number.filter(|_| len >= SHORT_BYTES);
+        let kept = number.and_then(|number| with_kept(number, Vec::pop)?);
+        let new = || vec![0; number.map_or(len, |number| LENGTHS[number])];
+        Self {
+            bytes: kept.unwrap_or_else(new),
+            len,
+        }
     }
 
     /// Its first `len` bytes alone.
@@ -58,58 +58,59 @@ impl AsRef<[u8]> for ReadBuffer {
 
 impl Drop for ReadBuffer {
     fn drop(&mut self) {
-        if self.bytes.len() != KEPT_BYTES {
-            return;
-        }
         let bytes = std::mem::take(&mut self.bytes);
-        // A thread that ends keeps nothing.
-        let _ = KEPT.try_with(|kept| {
-            let mut kept = kept.borrow_mut();
-            if kept.len() < MAX_KEPT {
-                kept.push(bytes);
-            }
-        });
+        if let Some(number) = LENGTHS.iter().position(|kept| bytes.len() == *kept) {
+            with_kept(number, |kept| {
+                if kept.len() < MAX_KEPT {
+                    kept.push(bytes);
+                }
+            });
+        }
     }
+}
+
+/// What `run` makes of the buffers that this thread keeps of a length. `None` if the thread is about to end.
+fn with_kept<T>(number: usize, run: impl FnOnce(&mut Vec<Vec<u8>>) -> T) -> Option<T> {
+    let kept = KEPT.try_with(|kept| kept.borrow_mut().get_mut(number).map(run));
+    kept.ok().flatten()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn kept() -> usize {
-        KEPT.with(|kept| kept.borrow().len())
+    fn kept() -> [usize; LENGTHS.len()] {
+        KEPT.with(|kept| kept.borrow().each_ref().map(Vec::len))
     }
 
     #[test]
-    fn a_long_buffer_is_used_again_when_all_of_its_bytes_are_dropped() {
-        let mut buffer = ReadBuffer::new(SHORT_BYTES);
+    fn a_buffer_is_used_again_when_all_of_its_bytes_are_dropped() {
+        let mut buffer = ReadBuffer::new(LENGTHS[1] + 1);
         buffer.bytes_mut().fill(7);
         let address = buffer.as_ref().as_ptr();
         let bytes = buffer.into_bytes();
         let part = bytes.slice(10..20);
         drop(bytes);
-        assert_eq!((part.len(), kept()), (10, 0));
+        assert_eq!((part.len(), kept()), (10, [0, 0, 0]));
         drop(part);
-        assert_eq!(kept(), 1);
-        let again = ReadBuffer::new(KEPT_BYTES);
-        assert_eq!(
-            (again.as_ref().as_ptr(), again.as_ref().len()),
-            (address, KEPT_BYTES)
-        );
+        assert_eq!(kept(), [0, 0, 1]);
+        let again = ReadBuffer::new(LENGTHS[2]);
+        assert_eq!(again.as_ref().as_ptr(), address);
+        assert_eq!((again.as_ref().len(), kept()), (LENGTHS[2], [0, 0, 0]));
     }
 
     #[test]
     fn short_and_very_long_buffers_are_not_kept_and_of_others_a_limited_number_is() {
-        for len in [0, SHORT_BYTES - 1, KEPT_BYTES + 1] {
+        for len in [0, 1, SHORT_BYTES - 1, LENGTHS[2] + 1] {
             let buffer = ReadBuffer::new(len);
             assert_eq!(buffer.as_ref(), vec![0; len]);
             drop(buffer);
-            assert_eq!(kept(), 0);
+            assert_eq!(kept(), [0, 0, 0]);
         }
-        let buffers: Vec<_> = (0..2 * MAX_KEPT)
-            .map(|_| ReadBuffer::new(KEPT_BYTES))
-            .collect();
-        drop(buffers);
-        assert_eq!(kept(), MAX_KEPT);
+        for len in [SHORT_BYTES, LENGTHS[0] + 1, LENGTHS[2]] {
+            let buffers: Vec<_> = (0..2 * MAX_KEPT).map(|_| ReadBuffer::new(len)).collect();
+            drop(buffers);
+        }
+        assert_eq!(kept(), [MAX_KEPT; 3]);
     }
 }

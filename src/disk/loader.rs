@@ -19,6 +19,8 @@ use crate::disk::{
 const BEFORE_ALL_RECORDS: u64 = FIRST_SEQ - 1;
 /// How many records are put in the index at a time, while other threads wait.
 const ROWS_AT_A_TIME: usize = 1024;
+/// For how many records the index is read ahead.
+const ROWS_AHEAD: usize = 32;
 
 /// Loads the index, the newest records first, and removes files that nothing names. `run` is the number of this run.
 pub(super) fn load(context: &ReadContext, run: u32) {
@@ -61,8 +63,11 @@ impl Loading<'_> {
         };
         for rows in rows.rchunks(ROWS_AT_A_TIME) {
             self.shared.change(|contents, index| {
-                for row in rows.iter().rev() {
-                    self.row(contents, index, segment, row);
+                for rows in rows.rchunks(ROWS_AHEAD) {
+                    index.prefetch(rows.iter().map(|row| row.key.address.resource));
+                    for row in rows.iter().rev() {
+                        self.row(contents, index, segment, row);
+                    }
                 }
             });
         }

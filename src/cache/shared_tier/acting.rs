@@ -127,9 +127,9 @@ impl Handler<JudgeHeads> for CacheActor {
         };
         let judged = judge.found.into_iter().filter_map(|response| {
             let InSharedTier {
-                key, head, stamp, ..
+                key, head, record, ..
             } = response;
-            match shared.verdict(stamp, &key, &head) {
+            match shared.verdict(record.stamp, &key, &head) {
                 Verdict::Usable => Some(head),
                 Verdict::Expired => Some(head.expired(judge.now)),
                 Verdict::Ended => None,

@@ -64,11 +64,11 @@ impl Cache {
         let Some(tier) = self.shared() else {
             return Loaded::Not(ticket.into());
         };
-        let bytes = response.body.len_bytes();
+        let bytes = response.record.body.len_bytes();
         if ticket.room(bytes, bytes).await.is_err() {
             return Loaded::Not(ticket.into());
         }
-        let pieces = match &response.body {
+        let pieces = match &response.record.body {
             SharedRecordBody::Inline(bytes) => Ok(vec![bytes.clone()]),
             SharedRecordBody::Chunked(body) => tier.redis.body(body).await,
         };
@@ -76,7 +76,8 @@ impl Cache {
             return Loaded::Not(ticket.into());
         };
         let body = even_body(pieces.iter(), bytes, ticket.budget()).await;
-        let (key, stamp) = (response.key.clone(), response.stamp);
+        tier.renew(&response, now);
+        let (key, stamp) = (response.key.clone(), response.record.stamp);
         let entry = response.with_body(body, ticket.id(), ticket.budget());
         match ticket
             .load(LoadedFrom::SharedTier { stamp }, (key, entry), now)

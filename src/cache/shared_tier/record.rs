@@ -9,7 +9,7 @@ use crate::{
         store::{body::Body, budget::Budget, entry::Entry, key::Key},
     },
     policy::StoredHead,
-    redis::{SharedAddress, SharedRecordBody, Stamp},
+    redis::{SharedAddress, SharedRecord},
 };
 
 /// The bytes before the head: how long its body took.
@@ -37,8 +37,7 @@ pub struct InSharedTier {
     pub(super) key: Key,
     pub(super) head: StoredHead,
     pub(super) fetch_millis: u32,
-    pub(super) stamp: Stamp,
-    pub(super) body: SharedRecordBody,
+    pub(super) record: SharedRecord,
 }
 
 impl InSharedTier {

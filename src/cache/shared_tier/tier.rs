@@ -19,7 +19,7 @@ use crate::{
         },
         store::{entry::Entry, key::Key},
     },
-    policy::{Provenance, Time},
+    policy::{Provenance, StoredHead, Time},
     redis::{
         Acknowledgements, FetchLease, FetchTurn, NewRecord, Publishing, Redis, RedisStats,
         RedisUnavailable, SharedAddress, Stamp, boot_time_ms,
@@ -28,6 +28,9 @@ use crate::{
 
 /// How long a response is kept that has no end of its own: it is used until it is cleared.
 const MOST_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// A response that is used until it is cleared is kept for longer when it is loaded after this time, in milliseconds.
+const RENEWED_AFTER_MILLIS: u64 = 24 * 60 * 60 * 1000;
 
 /// The tier that several proxies share, and how the keys of this one are named there.
 #[derive(Debug)]
@@ -111,8 +114,7 @@ impl SharedTier {
                 key: keys.get(record.address_index)?.clone(),
                 head,
                 fetch_millis,
-                stamp: record.stamp,
-                body: record.body,
+                record,
             })
         });
         Some(found.collect())
@@ -159,6 +161,13 @@ impl SharedTier {
         });
     }
 
+    /// Keeps a response for longer that was found and is used until it is cleared.
+    pub(super) fn renew(&self, found: &InSharedTier, now: Time) {
+        if is_to_be_renewed(&found.head, now) {
+            self.redis.renew(&found.record, MOST_KEPT);
+        }
+    }
+
     fn address(&self, key: &Key) -> SharedAddress {
         self.namespace.load().of_key(key).into()
     }
@@ -202,5 +211,34 @@ impl SharedTier {
     /// Writes what waits, and says that this instance ends.
     pub async fn close(&self) {
         self.redis.close().await;
+    }
+}
+
+/// Whether a response that is loaded now is to be kept for longer: it has no end of its own, and was not just stored.
+fn is_to_be_renewed(head: &StoredHead, now: Time) -> bool {
+    head.useful_millis(now, 0).is_none()
+        && now.millis_since(head.received()) >= RENEWED_AFTER_MILLIS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::tests::head_of;
+
+    #[test]
+    fn what_is_used_until_it_is_cleared_is_kept_for_longer_a_day_after_it_was_stored() {
+        const DAY: u64 = 24 * 60 * 60 * 1000;
+        let stored = Time::from_unix_millis(1_700_000_000_000);
+        let after = |millis: u64| Time::from_unix_millis(stored.unix_millis() + millis);
+        let until_cleared = head_of("a", &[], stored);
+        let with_end = head_of("a", &[("cache-control", "max-age=1000000")], stored);
+        for (head, age, is_renewed) in [
+            (&until_cleared, DAY, true),
+            (&until_cleared, 29 * DAY, true),
+            (&until_cleared, DAY - 1, false),
+            (&with_end, DAY, false),
+        ] {
+            assert_eq!(is_to_be_renewed(head, after(age)), is_renewed, "{age}");
+        }
     }
 }

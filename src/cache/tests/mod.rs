@@ -130,7 +130,7 @@ fn head_at(accept: &'static str, vary: Option<&'static str>, now: Time) -> Store
 }
 
 /// The head of a response with these headers.
-fn head_of(
+pub(super) fn head_of(
     accept: &'static str,
     headers: &[(&'static str, &'static str)],
     now: Time,

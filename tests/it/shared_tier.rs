@@ -8,6 +8,7 @@ mod relay;
 #[path = "../../src/redis/tests/server.rs"]
 mod server;
 mod servers;
+mod shown;
 mod slow_redis;
 mod stopped;
 mod truth;

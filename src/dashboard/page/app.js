@@ -178,7 +178,7 @@ function showNow(now) {
   byId("shared-note").hidden = !shared;
   if (shared) {
     const state = shared.bypassed ? `; not in use: ${shared.bypassed}` : "";
-    show("shared-note", `Shared by ${counted(shared.instances.length, "instance", "instances")}: ${grouped(shared.found)} of ${counted(shared.lookups, "lookup", "lookups")} found${state}`);
+    show("shared-note", `Shared by ${counted(shared.instances.length, "proxy", "proxies")}: ${grouped(shared.found)} of ${counted(shared.lookups, "lookup", "lookups")} found${state}`);
   }
   showClients(report);
   showReasons(report);

@@ -109,7 +109,8 @@ impl FrameFilter {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            if self.give(buffer) {
+            let has_bytes = !self.output.is_empty() || !self.input.is_empty();
+            if has_bytes && self.give(buffer) {
                 return Poll::Ready(Ok(()));
             }
             if watch.flood().is_some() {

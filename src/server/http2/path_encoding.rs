@@ -4,7 +4,7 @@
 //! table, and passes the block on as it is. From the first path on that has such a character, it writes all fields of the
 //! connection anew, so that they no longer depend on the table, which `h2` keeps from then on in vain.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, mem};
 
 use super::{
     MAX_HEAD_BYTES,
@@ -15,11 +15,16 @@ use super::{
 };
 use crate::policy::encoded_target;
 
+/// Most room for the text of a field that a connection keeps, in bytes.
+const MAX_SPARE_BYTES: usize = 256;
+
 /// The header blocks of one client.
 #[derive(Default)]
 pub(super) struct PathEncoder {
     table: FieldTable,
     is_rewriting: bool,
+    /// Room for the text of a field.
+    text: Vec<u8>,
 }
 
 /// Fields of a block that are written anew.
@@ -44,10 +49,13 @@ impl PathEncoder {
         let mut rewritten = self.is_rewriting.then(RewrittenFields::default);
         let mut reader = BlockReader::new(block);
         let mut is_first = true;
-        let mut text = Vec::new();
+        let mut text = mem::take(&mut self.text);
         loop {
             let start = block.len() - reader.left();
             let Some(instruction) = reader.next()? else {
+                if text.capacity() <= MAX_SPARE_BYTES {
+                    self.text = text;
+                }
                 return Ok(rewritten.map(|fields| fields.block));
             };
             match instruction {
@@ -81,7 +89,7 @@ impl PathEncoder {
     ) -> Result<(), HpackError> {
         let is_path = self.table.is_path(field.name)?;
         let is_added = field.indexing == FieldIndexing::Added;
-        if !is_path && !is_added && rewritten.is_none() {
+        if rewritten.is_none() && !is_added && (!is_path || field.value.has_short_codes()) {
             return Ok(());
         }
         text.clear();

@@ -81,12 +81,19 @@ impl Codes {
     }
 
     /// The first byte of input that goes on with these bits, and the length of its code.
+    #[inline]
     fn first(&self, window: u64) -> Result<(u8, usize), HpackError> {
-        let [a, b, c, d, ..] = window.to_be_bytes();
-        let (byte, bits) = self.short[usize::from(a)];
-        if bits > 0 {
-            return Ok((byte, usize::from(bits)));
+        let (byte, bits) = self.short[usize::from(window.to_be_bytes()[0])];
+        match bits {
+            0 => self.first_long(window),
+            _ => Ok((byte, usize::from(bits))),
         }
+    }
+
+    /// The same for a code that is longer than a byte.
+    #[cold]
+    fn first_long(&self, window: u64) -> Result<(u8, usize), HpackError> {
+        let [a, b, c, d, ..] = window.to_be_bytes();
         let top = u32::from_be_bytes([a, b, c, d]);
         for bits in 9..=MAX_BITS {
             let (first, end) = self.bounds[bits];
@@ -105,17 +112,26 @@ impl Codes {
 /// # Errors
 /// It is no valid code.
 pub(super) fn decode(code: &[u8], into: &mut Vec<u8>) -> Result<(), HpackError> {
-    into.reserve(code.len() + code.len() / 2);
-    let mut rest = code.iter();
+    // The shortest codes have five bits.
+    into.reserve(code.len() * 8 / 5 + 1);
     // The next bits are the highest ones. Zeros follow them.
     let (mut window, mut left) = (0u64, 0);
-    loop {
-        while left <= 56
-            && let Some(byte) = rest.next()
-        {
-            window |= u64::from(*byte) << (56 - left);
-            left += 8;
+    let (words, rest) = code.as_chunks();
+    for word in words {
+        window |= u64::from(u32::from_be_bytes(*word)) << (32 - left);
+        left += 32;
+        while left >= MAX_BITS {
+            let (byte, bits) = CODES.first(window)?;
+            into.push(byte);
+            window <<= bits;
+            left -= bits;
         }
+    }
+    for byte in rest {
+        window |= u64::from(*byte) << (56 - left);
+        left += 8;
+    }
+    loop {
         let (byte, bits) = CODES.first(window)?;
         if bits > left {
             // RFC 7541, 5.2: the last byte is filled with ones.
@@ -129,6 +145,24 @@ pub(super) fn decode(code: &[u8], into: &mut Vec<u8>) -> Result<(), HpackError> 
         window <<= bits;
         left -= bits;
     }
+}
+
+/// True if no code in this string is longer than a byte. False also for some other strings. It costs much less than decoding.
+pub(super) fn has_short_codes(code: &[u8]) -> bool {
+    // The longer codes begin with seven ones.
+    let mut bits = 0u64;
+    for bytes in code.chunks(7) {
+        bits &= 0xff;
+        for byte in bytes {
+            bits = bits << 8 | u64::from(*byte);
+        }
+        let pairs = bits & bits >> 1;
+        let fours = pairs & pairs >> 2;
+        if fours & fours >> 3 != 0 {
+            return false;
+        }
+    }
+    true
 }
 
 #[cfg(test)]
@@ -186,6 +220,20 @@ mod tests {
             let length = usize::try_from(bits).unwrap().div_ceil(8);
             let code = &code.to_be_bytes()[..length];
             assert_eq!(decoded(code).as_deref(), Some(&[byte][..]), "{byte}");
+        }
+    }
+
+    #[test]
+    fn codes_that_are_longer_than_a_byte_are_found_wherever_they_are() {
+        assert!(has_short_codes(b"\xa8\xeb\x10\x64\x9c\xbf"));
+        for bits in 9..=MAX_BITS {
+            let (first, end) = CODES.bounds[bits];
+            for code in (first..end).step_by(1 << (32 - bits)) {
+                for before in 0..64 {
+                    let code = u128::from(code) << 64 >> before;
+                    assert!(!has_short_codes(&code.to_be_bytes()));
+                }
+            }
         }
     }
 

@@ -69,6 +69,12 @@ impl CodedString<'_> {
         }
     }
 
+    /// True if all characters have codes of at most eight bits. That is so in most paths, and excludes all characters that
+    /// no path may have. False also for some other strings.
+    pub(super) fn has_short_codes(self) -> bool {
+        self.is_huffman && huffman::has_short_codes(self.bytes)
+    }
+
     /// Appends the string.
     ///
     /// # Errors

@@ -94,8 +94,8 @@ fn a_request_without_a_path_is_refused_after_an_encoded_path_too() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     let mut client = raw(&proxy);
-    client.send(headers(END, 1, GET, b"/\"", b""));
-    expect_body(&mut client, 1, "GET /%22 #0");
+    client.send(headers(END, 1, GET, b"/<", b""));
+    expect_body(&mut client, 1, "GET /%3C #0");
     // CONNECT a.
     client.send(frame(1, END_HEADERS, 3, b"\x02\x07CONNECT\xbf"));
     client.wait_for("CONNECT is not supported");
@@ -110,8 +110,8 @@ fn a_list_that_no_decoder_accepts_ends_the_connection_after_an_encoded_path() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     let mut client = raw(&proxy);
-    client.send(headers(END, 1, GET, b"/\"", b""));
-    expect_body(&mut client, 1, "GET /%22 #0");
+    client.send(headers(END, 1, GET, b"/<", b""));
+    expect_body(&mut client, 1, "GET /%3C #0");
     client.send_until_refused(&frame(1, END, 3, b"\x82\x84\x86\xff\x00"));
     client.is_closed();
     assert_eq!(Http2Client::connect(&proxy).get("/").0.status(), 200);
@@ -124,7 +124,7 @@ fn fields_that_grow_when_they_are_decompressed_are_refused_after_an_encoded_path
     let mut client = raw(&proxy);
     let field = [&b"\x40\x01a\x7f\xa1\x1e"[..], &[b'x'; 4000]].concat();
     let bomb = [&field[..], &[0xbe; 10_000]].concat();
-    client.send(headers(END, 1, GET, b"/\"", &bomb));
+    client.send(headers(END, 1, GET, b"/<", &bomb));
     // The connection goes on.
     client.send(get_frame(3));
     expect_body(&mut client, 3, "GET / #0");

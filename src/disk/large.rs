@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, Either, ready};
+use futures_util::future::{BoxFuture, Either, TryFutureExt as _, ready};
 
 use crate::disk::{
     large_file::OpenLargeFile, reservation::Reservation, segment::LargeName,
@@ -40,6 +40,8 @@ pub struct LargeBody {
     files: Arc<dyn LargeFiles>,
     /// `None` if a record named the file when this was made.
     _unnamed: Option<Arc<UnnamedFile>>,
+    /// The open file; `None` if each reader opens it.
+    opened: Option<Arc<OpenLargeFile>>,
 }
 
 /// Removes a file that no record names when the last handle is dropped.
@@ -61,6 +63,7 @@ impl LargeBody {
             name,
             files,
             _unnamed: None,
+            opened: None,
         }
     }
 
@@ -74,6 +77,7 @@ impl LargeBody {
             name,
             files,
             _unnamed: Some(Arc::new(unnamed)),
+            opened: None,
         }
     }
 
@@ -94,11 +98,28 @@ impl LargeBody {
     pub fn open(
         &self,
     ) -> impl Future<Output = Result<LargeReader, DiskUnavailable>> + Send + 'static {
-        let (opened, files) = (self.files.open(self.name), self.files.clone());
+        let files = self.files.clone();
+        let opened = match &self.opened {
+            Some(file) => Either::Left(ready(Ok(file.clone()))),
+            None => Either::Right(self.files.open(self.name).map_ok(Arc::new)),
+        };
         async move {
-            let file = Arc::new(opened.await?);
+            let file = opened.await?;
             Ok(LargeReader { file, files })
         }
+    }
+
+    /// The same body, whose file stays open: it can be read to its end, also if the file is removed meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`DiskUnavailable`] if it is not there any more, or the disk does not answer.
+    pub async fn kept_open(self) -> Result<Self, DiskUnavailable> {
+        let reader = self.open().await?;
+        Ok(Self {
+            opened: Some(reader.file),
+            ..self
+        })
     }
 }
 

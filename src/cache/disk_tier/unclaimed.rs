@@ -71,15 +71,13 @@ impl Cache {
         let body = match body {
             StoredBody::Memory(bytes) => Body::in_buffer(bytes, &self.budget),
             StoredBody::Large(large) if large.len_bytes() <= MOST_READ_BYTES => {
-                Body::on_disk(large)
+                // A file that is removed from now on is sent to its end.
+                Body::on_disk(large.kept_open().await.ok()?)
             }
             // Of a larger body, memory takes the head alone.
             StoredBody::Large(_) => return None,
         };
         self.loads.count(body.len_bytes());
-        if !body.can_be_read().await {
-            return None;
-        }
         let is_valid = self.may_serve_unclaimed(key)
             && disk.ends.all_confirmed() == Some(load.ends)
             && self.changes.is_unchanged_since(load.changes);

@@ -1,5 +1,7 @@
 //! Responses that are sent from disk as they are read, because memory is full.
 
+use futures_util::StreamExt as _;
+
 use super::*;
 use crate::cache::{UnclaimedLoad, store::budget::Charge};
 
@@ -10,7 +12,7 @@ struct FullCache {
     cache: Cache,
     actor: Addr<CacheActor>,
     memory: Option<Charge>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl FullCache {
@@ -30,7 +32,7 @@ impl FullCache {
             memory: Some(cache.budget.charge(15 * MIB)),
             actor,
             cache,
-            _directory: directory,
+            directory,
         }
     }
 
@@ -128,5 +130,32 @@ fn a_guess_on_disk_is_not_sent_without_the_actor() {
     run(async {
         let full = FullCache::new(plain_head()).await;
         assert!(full.load(full.begin().unwrap()).await.is_none());
+    });
+}
+
+#[test]
+fn a_body_in_a_file_is_sent_to_its_end_if_the_file_is_removed_meanwhile() {
+    run(async {
+        let full = FullCache::new(fresh_head()).await;
+        let body = vec![8; 512 * 1024];
+        // No room is left for it in memory.
+        let rest = full.cache.budget.charge(MIB);
+        store(&full.actor, "/a", fresh_head(), &body).await;
+        drop(rest);
+        let disk = || full.cache.disk().unwrap().stats();
+        while disk().waiting_bytes > 0 {
+            tokio::task::yield_now().await;
+        }
+        let entry = full.load(full.begin().unwrap()).await.unwrap();
+        let invalidate = Invalidate::new(vec![Resource::new("/a")], None);
+        let removal = full.cache.send(invalidate).await.unwrap();
+        removal.confirmed().await.unwrap();
+        std::fs::remove_dir_all(full.directory.path().join("large")).unwrap();
+        let mut part = entry.body().file_part(0..=u64::MAX).unwrap();
+        let mut read = Vec::new();
+        while let Some(bytes) = part.next().await {
+            read.extend_from_slice(&bytes.unwrap());
+        }
+        assert_eq!(read, body);
     });
 }

@@ -28,6 +28,7 @@ use crate::disk::{
     segment::LargeName,
     shared::{DiskNumbers, DiskShared},
     unavailable::DiskUnavailable,
+    waiting_keys::WaitingKey,
 };
 
 /// The memory of responses that wait to be written. One alone may be longer.
@@ -150,7 +151,13 @@ impl DiskHandle {
             return self.drop_record(record.as_ref());
         }
         DiskNumbers::add(&numbers.waiting_bytes, bytes);
-        let _ = self.writer.send(Message::Put { record, bytes });
+        let waiting = self.waiting(record.as_ref());
+        let put = Message::Put {
+            record,
+            bytes,
+            waiting,
+        };
+        let _ = self.writer.send(put);
     }
 
     /// A response is not stored. The one that it would have replaced is not the newest any more.
@@ -165,8 +172,15 @@ impl DiskHandle {
             self.shared.is_track_lost.store(true, Ordering::SeqCst);
             return;
         }
-        let key = self.shared.hasher.key(&record.address(), &record.variant());
-        let _ = self.writer.send(Message::Superseded(key));
+        let waiting = self.waiting(record);
+        let _ = self.writer.send(Message::Superseded(waiting));
+    }
+
+    /// Notes that `record` is the newest of its key, and is not in the index yet.
+    fn waiting(&self, record: &dyn Record) -> WaitingKey {
+        let shared = &self.shared;
+        let key = shared.hasher.key(&record.address(), &record.variant());
+        shared.waiting_keys.add(key)
     }
 
     pub(super) fn end(&self, mut ends: Vec<End>) -> Ending {

@@ -153,7 +153,7 @@ pub(super) fn look_up_in_memory(
 /// What is at a place.
 enum ReadAt {
     Found(StoredRecord),
-    /// A record of another address, or one that has ended.
+    /// A record of another address, or one that has ended, or is older than one that waits to be written.
     Ended,
     /// The response of the key is at another place by now.
     Moved(Place),
@@ -176,6 +176,10 @@ fn read_at(
         let rules = shared.rules.load();
         rules.judge(&found.resource, &record.head, header.seq)
     });
+    // Asked before the index: what waits no more is in it.
+    if shared.waiting_keys.has(key) {
+        return ReadAt::Ended;
+    }
     match shared.index.get(key) {
         None => return ReadAt::Ended,
         Some(now) if now.unused() != place.unused() => return ReadAt::Moved(now),

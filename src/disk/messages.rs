@@ -5,11 +5,11 @@ use std::sync::{Arc, mpsc::SyncSender};
 use tokio::sync::oneshot;
 
 use crate::disk::{
-    address::KeyHash,
     availability::EndState,
     ended::RuleId,
     ends::{End, Ended, NotDurable, Swept},
     record::Record,
+    waiting_keys::WaitingKey,
 };
 
 /// A message to the writer. It does them in their order.
@@ -19,9 +19,10 @@ pub(super) enum Message {
         record: Arc<dyn Record>,
         /// Its memory, as it was counted.
         bytes: u64,
+        waiting: WaitingKey,
     },
     /// A newer response of this key was dropped: the one that is stored is not the newest any more.
-    Superseded(KeyHash),
+    Superseded(WaitingKey),
     /// Ends responses.
     End(EndCall),
     /// Replaces the checkpoint. It covers the ends before it.

@@ -19,6 +19,7 @@
 //! | `layout`, `segment` | a record in bytes; a file of records |
 //! | `open_segments` | the segments that are open |
 //! | `messages`, `writer` | the thread that writes: records, what has ended, eviction |
+//! | `waiting_keys` | the keys of responses that wait to be written |
 //! | `readers`, `lookup`, `scan` | the threads that read |
 //! | `sweeper`, `loader` | the thread that loads the index, and removes what rules name |
 //! | `read_buffer` | the buffers that they read into |
@@ -81,6 +82,7 @@ mod sweeper;
 mod tests;
 mod unavailable;
 mod upkeep;
+mod waiting_keys;
 mod writer;
 
 pub use address::Address;

@@ -24,6 +24,7 @@ use crate::disk::{
     place::Place,
     reservation::ArrivingSpace,
     results::{DiskStats, StoredRecord},
+    waiting_keys::WaitingKeys,
 };
 
 /// What the threads of the disk share. Handlers use only what has no lock.
@@ -38,6 +39,7 @@ pub(super) struct DiskShared {
     pub(super) rules: ArcSwap<RulesInForce>,
     pub(super) availability: DiskAvailability,
     pub(super) numbers: DiskNumbers,
+    pub(super) waiting_keys: Arc<WaitingKeys>,
     /// What is set aside for bodies that arrive.
     pub(super) arriving: Arc<ArrivingSpace>,
     pub(super) is_loading: AtomicBool,
@@ -105,6 +107,7 @@ impl DiskShared {
             rules: ArcSwap::from_pointee(parts.rules),
             availability: DiskAvailability::default(),
             numbers: DiskNumbers::default(),
+            waiting_keys: WaitingKeys::new(),
             is_loading: AtomicBool::new(true),
             is_track_lost: AtomicBool::new(false),
             next_file: AtomicU64::new(parts.first_file),

@@ -166,10 +166,14 @@ impl DiskWriter {
 
     fn handle(&mut self, message: Message, inbox: &Receiver<Message>) {
         match message {
-            Message::Put { record, bytes } => self.put(record, bytes),
-            Message::Superseded(key) => {
+            Message::Put {
+                record,
+                bytes,
+                waiting,
+            } => self.put(record, bytes, waiting),
+            Message::Superseded(waiting) => {
                 DiskNumbers::subtract(&self.shared.numbers.waiting_superseded, 1);
-                self.superseded(key);
+                self.superseded(waiting.key());
             }
             Message::End(call) => {
                 let group = self.end_group(call, inbox);

@@ -1,11 +1,13 @@
 //! Storing, finding, ending, and opening again.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 
 use super::{MIB, TestRecord, address, bytes, limits, open, open_with, record, timing, until};
-use crate::disk::{DiskUnavailable, End, ScanCursor, StoredBody, files::faulty::FaultyFiles};
+use crate::disk::{
+    DiskUnavailable, End, ScanCursor, StoredBody, files::faulty::FaultyFiles, limits::DiskTiming,
+};
 
 #[test]
 fn what_is_stored_is_found_with_its_head_and_body() {
@@ -100,6 +102,29 @@ fn a_newer_response_replaces_the_older_one_also_within_a_batch() {
     store.store(record("/a", 3, b"three"));
     assert_eq!(store.find("/a"), Some((3, b"three".to_vec())));
     assert_eq!(store.disk.stats().responses, 1);
+}
+
+#[test]
+fn an_older_response_is_not_found_while_a_newer_one_waits_to_be_written() {
+    let files = FaultyFiles::new();
+    let store = open(&files);
+    store.store(record("/a", 1, b"one"));
+    store.store(record("/b", 1, b"other"));
+    until(|| !store.disk.stats().is_loading);
+    store.close();
+    let timing = DiskTiming {
+        flush: Duration::from_secs(3600),
+        ..timing()
+    };
+    let store = open_with(&files, limits(64 * MIB), timing);
+    assert_eq!(store.find("/a"), Some((1, b"one".to_vec())));
+    store.put(record("/a", 2, b"two"));
+    assert_eq!(store.find("/a"), None);
+    assert_eq!(store.find("/b"), Some((1, b"other".to_vec())));
+    // So much is written at once.
+    store.put(record("/c", 3, &bytes(3, 1024 * 1024)));
+    store.settle();
+    assert_eq!(store.find("/a"), Some((2, b"two".to_vec())));
 }
 
 #[test]

@@ -289,7 +289,11 @@ impl Model {
             assert!(of_key.len() <= 1, "{key:?}: {of_key:?}");
             explained += of_key.len();
             let seen = of_key.first().map(|version| (*version).clone());
-            let is_right = model.candidates.contains(&seen) || seen.is_none() && evicts;
+            // What is older than one that waits to be written is not found.
+            let is_right = match model.candidates.len() > 1 && !self.is_settled {
+                true => seen.is_none() || model.candidates.last() == Some(&seen),
+                false => model.candidates.contains(&seen) || seen.is_none() && evicts,
+            };
             let candidates = &model.candidates;
             assert!(
                 is_right,

@@ -15,6 +15,7 @@ use crate::disk::{
     record::{Record, RecordBody},
     segment::LargeName,
     shared::DiskNumbers,
+    waiting_keys::WaitingKey,
     writer::DiskWriter,
 };
 
@@ -33,7 +34,7 @@ pub(super) struct Batch {
 struct BatchItem {
     record: Arc<dyn Record>,
     address: Address,
-    key: KeyHash,
+    waiting: WaitingKey,
     /// Its memory, as it was counted.
     bytes: u64,
 }
@@ -62,6 +63,12 @@ enum NotEncoded {
     NoRoom(String),
     /// The file of its body could not be written.
     Io(io::Error),
+}
+
+impl BatchItem {
+    fn key(&self) -> KeyHash {
+        self.waiting.key()
+    }
 }
 
 impl EncodedRecord {
@@ -115,7 +122,7 @@ impl Batch {
     pub(super) fn remove(&mut self, chosen: impl Fn(KeyHash) -> bool) -> (u64, u64) {
         let mut removed = (0, 0);
         self.items.retain(|item| {
-            let is_chosen = chosen(item.key);
+            let is_chosen = chosen(item.key());
             if is_chosen {
                 removed = (removed.0 + 1, removed.1 + item.bytes);
             }
@@ -131,9 +138,8 @@ impl Batch {
 
 impl DiskWriter {
     /// Lets a response wait, and writes those that wait if it is time.
-    pub(super) fn put(&mut self, record: Arc<dyn Record>, bytes: u64) {
+    pub(super) fn put(&mut self, record: Arc<dyn Record>, bytes: u64, waiting: WaitingKey) {
         let address = record.address();
-        let key = self.shared.hasher.key(&address, &record.variant());
         let now = Instant::now();
         let due = now + self.shared.timing.flush;
         self.batch.due.get_or_insert(due);
@@ -141,7 +147,7 @@ impl DiskWriter {
         self.batch.items.push(BatchItem {
             record,
             address,
-            key,
+            waiting,
             bytes,
         });
         if self.batch.is_due(now) {
@@ -216,7 +222,7 @@ impl DiskWriter {
     fn drop_item(&mut self, item: &BatchItem) {
         self.let_go(item.bytes);
         DiskNumbers::add(&self.shared.numbers.dropped, 1);
-        self.supersede(item.key);
+        self.supersede(item.key());
     }
 
     fn encode(&mut self, item: &BatchItem, encoded: &mut EncodedRecords) -> Result<(), NotEncoded> {
@@ -248,7 +254,7 @@ impl DiskWriter {
         let head_block = &encoded.bytes[begin + HEADER_BYTES..head_end];
         let body = &encoded.bytes[head_end..];
         let header = RecordHeader {
-            key: item.key,
+            key: item.key(),
             // Given when it is written.
             seq: 0,
             head_len: u32::try_from(head_len).map_err(|_| NotEncoded::Refused)?,
@@ -273,11 +279,11 @@ impl DiskWriter {
     /// The file of the body of the record that is there already, if the new one has the same body.
     fn present_body(&self, item: &BatchItem, encoded: &EncodedRecords) -> Option<LargeName> {
         let id = item.record.body_from()?;
-        let same = |record: &&EncodedRecord| record.header.key == item.key;
+        let same = |record: &&EncodedRecord| record.header.key == item.key();
         if let Some(waiting) = encoded.records.iter().rev().find(same) {
             return waiting.large().filter(|_| waiting.header.id == id);
         }
-        let place = self.shared.index.get(item.key)?;
+        let place = self.shared.index.get(item.key())?;
         let large = self.shared.contents().file_at(place)?;
         let segment = self.shared.segments.get(place.segment())?;
         let mut header = [0; HEADER_BYTES];

@@ -1,7 +1,7 @@
 //! Clients of HTTP/2 that send what costs work: their connections end, and others are served.
 
 use crate::{
-    client::Client,
+    client::{Client, latin1},
     harness::TestProxy,
     http2_client::{Http2Client, frame, get_frame, raw},
     origin::Origin,
@@ -86,4 +86,20 @@ fn a_head_that_grows_when_it_is_decompressed_is_refused() {
     client.send_until_refused(&frame(1, 5, 1, &bomb));
     expect_closed(client);
     assert_eq!(origin.count(), 0);
+}
+
+#[test]
+fn a_body_in_frames_of_one_byte_is_forwarded() {
+    const COUNT: usize = 20_000;
+    let origin = Origin::start(|exchange| {
+        let body = format!("{} bytes", exchange.request.body.len());
+        exchange.ok("", body);
+    });
+    let proxy = TestProxy::to(&origin);
+    let mut client = raw(&proxy);
+    // POST /, as in `get_frame`.
+    client.send(frame(1, 4, 1, b"\x83\x84\x86\x41\x01a"));
+    client.send(frame(0, 0, 1, b"x").repeat(COUNT - 1));
+    client.send(frame(0, 1, 1, b"x"));
+    client.wait_for(&latin1(&frame(0, 1, 1, b"20000 bytes")));
 }

@@ -1,6 +1,8 @@
 //! Finds the header blocks among the frames of a client, and passes on what [`PathEncoder`] makes of them.
 //!
-//! All other frames pass as they come, and so does a block that needs no change. A block is held until it is complete. It is
+//! Small DATA frames that arrive together are passed on as one: `h2` ends a connection when thousands of them wait, though
+//! their bodies are short. All other frames pass as they come, and so does a block that needs no change. A block is held until
+//! it is complete. It is
 //! bounded as in `h2`, by the size of a frame and the number of CONTINUATION frames. What is malformed is left to `h2`, which
 //! ends the connection.
 
@@ -30,6 +32,10 @@ const MAX_CONTINUATIONS: usize = 5;
 /// Length of what a frame with PRIORITY says before its fields, in bytes (RFC 9113, 6.2).
 const PRIORITY_BYTES: usize = 5;
 
+/// `h2` counts DATA frames with a shorter payload, in bytes.
+const SMALL_DATA_BYTES: usize = 256;
+
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const PUSH_PROMISE: u8 = 5;
 const CONTINUATION: u8 = 9;
@@ -203,6 +209,9 @@ impl FrameFilter {
             let Some(start) = FrameStart::parse(rest) else {
                 return (passed, FilterStep::Incomplete);
             };
+            if let Some((length, by)) = joined_data(rest, start) {
+                return (passed, FilterStep::Replaced(length, by));
+            }
             if !matches!(start.kind, HEADERS | PUSH_PROMISE | CONTINUATION) {
                 self.passing = FRAME_HEAD_BYTES + start.length;
                 continue;
@@ -329,6 +338,47 @@ fn without_padding(
     Ok((priority, &fields[..length]))
 }
 
+/// The small DATA frames of one stream with which `bytes` begin, as one frame, and how many bytes they have. `None` if there
+/// are fewer than two that are complete. Empty and padded ones are not joined, and none follows an END_STREAM.
+fn joined_data(bytes: &[u8], first: FrameStart) -> Option<(usize, BytesMut)> {
+    let is_small = |frame: FrameStart| {
+        let has_size = (1..SMALL_DATA_BYTES).contains(&frame.length);
+        frame.kind == DATA
+            && frame.flags & !END_STREAM == 0
+            && frame.stream == first.stream
+            && has_size
+    };
+    let mut parts = Vec::new();
+    let (mut length, mut content, mut flags) = (0, 0, 0);
+    while flags == 0
+        && let Some(next) = FrameStart::parse(&bytes[length..]).filter(|next| is_small(*next))
+        && content + next.length <= MAX_PAYLOAD_BYTES
+        && let Some(part) =
+            bytes.get(length + FRAME_HEAD_BYTES..length + FRAME_HEAD_BYTES + next.length)
+    {
+        parts.push(part);
+        length += FRAME_HEAD_BYTES + next.length;
+        content += next.length;
+        flags = next.flags;
+    }
+    if parts.len() < 2 {
+        return None;
+    }
+    let mut joined = BytesMut::with_capacity(FRAME_HEAD_BYTES + content);
+    put_frame(&mut joined, (DATA, flags, first.stream), &parts);
+    Some((length, joined))
+}
+
+/// Appends a frame whose payload is in parts.
+fn put_frame(frames: &mut BytesMut, (kind, flags, stream): (u8, u8, u32), parts: &[&[u8]]) {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    let length = u32::try_from(length).unwrap_or(0);
+    frames.extend_from_slice(&length.to_be_bytes()[1..]);
+    frames.extend_from_slice(&[kind, flags]);
+    frames.extend_from_slice(&stream.to_be_bytes());
+    parts.iter().for_each(|part| frames.extend_from_slice(part));
+}
+
 /// The frames of a block with these fields, in the place of those that began with `first`.
 fn frames_of(first: FrameStart, priority: &[u8], mut fields: &[u8]) -> BytesMut {
     let mut frames = BytesMut::with_capacity(fields.len() + 4 * FRAME_HEAD_BYTES);
@@ -344,12 +394,7 @@ fn frames_of(first: FrameStart, priority: &[u8], mut fields: &[u8]) -> BytesMut 
         if rest.is_empty() {
             flags |= END_HEADERS;
         }
-        let length = u32::try_from(before.len() + part.len()).unwrap_or(0);
-        frames.extend_from_slice(&length.to_be_bytes()[1..]);
-        frames.extend_from_slice(&[kind, flags]);
-        for bytes in [&first.stream.to_be_bytes(), before, part] {
-            frames.extend_from_slice(bytes);
-        }
+        put_frame(&mut frames, (kind, flags, first.stream), &[before, part]);
         if rest.is_empty() {
             return frames;
         }

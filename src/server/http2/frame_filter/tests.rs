@@ -344,3 +344,58 @@ fn a_frame_that_is_cut_by_the_end_of_the_connection_is_passed_on() {
         assert_eq!(filtered(input, 7), input);
     }
 }
+
+#[test]
+fn small_data_frames_that_arrive_together_are_joined() {
+    let small = |flags, stream, length| frame(DATA, flags, stream, &vec![b'x'; length]);
+    let input = [
+        PREFACE.to_vec(),
+        small(0, 1, 1),
+        small(0, 1, 255),
+        // Another stream, an empty frame, a large and a padded one.
+        small(0, 3, 2),
+        small(0, 1, 3),
+        small(0, 1, 0),
+        small(0, 1, 4),
+        small(0, 1, 256),
+        small(PADDED, 1, 5),
+        small(0, 1, 6),
+        small(END_STREAM, 1, 7),
+        // Not allowed, which `h2` shall see.
+        small(0, 1, 8),
+    ];
+    let joined = [
+        PREFACE.to_vec(),
+        small(0, 1, 256),
+        small(0, 3, 2),
+        small(0, 1, 3),
+        small(0, 1, 0),
+        small(0, 1, 4),
+        small(0, 1, 256),
+        small(PADDED, 1, 5),
+        small(END_STREAM, 1, 13),
+        small(0, 1, 8),
+    ];
+    assert_eq!(filtered(&input.concat(), 10_000), joined.concat());
+    // One by one they pass as they come.
+    assert_eq!(filtered(&input.concat(), 1), input.concat());
+}
+
+#[test]
+fn joined_data_frames_are_no_longer_than_a_frame_may_be() {
+    let one = frame(DATA, 0, 1, &[b'x'; 200]);
+    let given = filtered(&[PREFACE.to_vec(), one.repeat(100)].concat(), 100_000);
+    let mut rest = &given[PREFACE.len()..];
+    let mut lengths = Vec::new();
+    while let Some(start) = FrameStart::parse(rest) {
+        lengths.push(start.length);
+        rest = &rest[FRAME_HEAD_BYTES + start.length..];
+    }
+    assert_eq!(lengths.iter().sum::<usize>(), 20_000);
+    assert!(
+        lengths
+            .iter()
+            .all(|length| (200..=MAX_PAYLOAD_BYTES).contains(length))
+    );
+    assert!(lengths.len() < 20, "{lengths:?}");
+}

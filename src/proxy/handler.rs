@@ -398,13 +398,14 @@ fn decide(
     let pass = |why, storing| NextStep::Handle(Handling::PassThrough(why, storing));
     let next = match decision {
         Decision::Serve { index, reuse } => entry(index).map(|entry| {
-            if entry.body().is_in_file() && !disk.has_opened(&entry) {
+            let opened = disk.opened(&entry);
+            if entry.body().is_in_file() && opened.is_none() {
                 return NextStep::AskDisk(DiskQuestion::Open(entry));
             }
             if reuse == Reuse::StaleWhileRevalidate {
                 revalidate_in_background(worker, forwarded, found, Arc::clone(&entry), now);
             }
-            respond(hit(index, &entry, reuse))
+            respond(hit(index, opened.unwrap_or(&entry), reuse))
         }),
         Decision::Revalidate { index, why } => entry(index).map(|entry| {
             if let Some(why) = why_stale_at_once(worker, forwarded, &entry, now) {

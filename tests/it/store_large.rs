@@ -175,3 +175,26 @@ fn the_limit_of_the_disk_holds_while_many_large_bodies_arrive() {
     assert_eq!(proxy.get("/finished").x_cache(), "HIT");
     assert_eq!(proxy.get("/0").x_cache(), "HIT");
 }
+
+#[test]
+fn a_body_in_a_file_is_sent_whole_when_the_origin_forbids_to_store_it_any_longer() {
+    let origin = Origin::start(|exchange| match exchange.request.field("if-none-match") {
+        None => {
+            let fields = "ETag: \"v\"\r\nCache-Control: max-age=0";
+            exchange.send(format!(
+                "HTTP/1.1 200 OK\r\n{fields}\r\nContent-Length: {LENGTH}\r\n\r\n"
+            ));
+            exchange.send(body());
+        }
+        Some(_) => exchange
+            .send("HTTP/1.1 304 Not Modified\r\nETag: \"v\"\r\nCache-Control: no-store\r\n\r\n"),
+    });
+    let home = Home::new();
+    let proxy = start(&home, &origin);
+    for outcome in ["MISS", "HIT"] {
+        let answer = proxy.get("/a");
+        assert_eq!((answer.x_cache(), answer.ending), (outcome, Ending::Whole));
+        assert!(answer.body == body());
+    }
+    assert_eq!(origin.count(), 2);
+}

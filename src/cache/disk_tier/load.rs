@@ -64,6 +64,15 @@ impl Cache {
         self.disk().is_some_and(|disk| disk.may_have(key))
     }
 
+    /// `entry` for one response, with its file open until that is sent. `None` if the file cannot be opened.
+    pub async fn opened(&self, entry: &Arc<Entry>) -> Option<Arc<Entry>> {
+        if !entry.body().is_in_file() {
+            return Some(Arc::clone(entry));
+        }
+        let body = entry.body().kept_open().await?;
+        Some(Arc::new(entry.with_body(body, &self.budget)))
+    }
+
     /// The body of `entry`, of which a list has the head alone, from disk. `None` if it is not there any more, or cannot be
     /// read.
     pub async fn body_on_disk(&self, key: &Key, entry: &Entry) -> Option<Body> {

@@ -71,11 +71,11 @@ impl Body {
         Some(FileBody::part(self.in_file()?, offsets))
     }
 
-    /// True if it is in memory, or its file can be opened.
-    pub async fn can_be_read(&self) -> bool {
+    /// The same body, whose file stays open. `None` if the file cannot be opened.
+    pub(in crate::cache) async fn kept_open(&self) -> Option<Self> {
         match self.in_file() {
-            None => true,
-            Some(file) => file.clone().open().await.is_ok(),
+            None => Some(self.clone()),
+            Some(file) => file.clone().kept_open().await.ok().map(Self::on_disk),
         }
     }
 

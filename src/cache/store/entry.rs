@@ -51,6 +51,12 @@ impl Entry {
         Self::new(Arc::new(head), self.body.clone(), fetch, budget)
     }
 
+    /// The same response with its body in another form.
+    pub(in crate::cache) fn with_body(&self, body: Body, budget: &Arc<Budget>) -> Self {
+        let fetch = (self.begun, self.fetch_millis);
+        Self::new(Arc::clone(&self.head), body, fetch, budget)
+    }
+
     /// The fetch that has brought or validated it.
     pub(in crate::cache) fn begun(&self) -> FetchId {
         self.begun

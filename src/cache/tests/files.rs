@@ -14,7 +14,7 @@ const KIB: usize = 1024;
 struct OnDiskCache {
     cache: Addr<CacheActor>,
     tier: Arc<DiskTier>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl OnDiskCache {
@@ -36,7 +36,7 @@ impl OnDiskCache {
         Self {
             cache,
             tier,
-            _directory: directory,
+            directory,
         }
     }
 
@@ -70,17 +70,22 @@ impl OnDiskCache {
     /// What is stored for the key, from its file.
     async fn stored(&self) -> Option<Vec<u8>> {
         let entry = found(&self.cache, "/a").await.into_iter().next()?;
-        let mut part = entry.body().file_part(0..=u64::MAX)?;
-        let mut all = Vec::new();
-        while let Some(bytes) = part.next().await {
-            all.extend_from_slice(&bytes.unwrap());
-        }
-        Some(all)
+        read_file(entry.body()).await
     }
 
     async fn close(self) {
         self.tier.close().await;
     }
+}
+
+/// What is in the file of a body. `None` if it has none.
+async fn read_file(body: &Body) -> Option<Vec<u8>> {
+    let mut part = body.file_part(0..=u64::MAX)?;
+    let mut all = Vec::new();
+    while let Some(bytes) = part.next().await {
+        all.extend_from_slice(&bytes.unwrap());
+    }
+    Some(all)
 }
 
 const MIB_BYTES: usize = KIB * KIB;
@@ -147,6 +152,23 @@ fn followers_read_a_body_too_large_for_memory_from_its_beginning() {
             assert!(read_all(idle).await.as_ref() == Ok(&whole), "{length:?}");
             on_disk.close().await;
         }
+    });
+}
+
+#[test]
+fn a_file_that_is_kept_open_is_read_to_its_end_if_it_is_removed() {
+    run(async {
+        let on_disk = OnDiskCache::new(16 * MIB);
+        let (feed, leader) = on_disk.begin(Some(2 * MIB_BYTES)).await;
+        feed.send(0..2 * MIB_BYTES);
+        drop(feed);
+        let whole = read_all(leader).await.unwrap();
+        let entries = found(&on_disk.cache, "/a").await;
+        let opened = entries[0].body().kept_open().await.unwrap();
+        std::fs::remove_dir_all(on_disk.directory.path().join("large")).unwrap();
+        assert!(entries[0].body().kept_open().await.is_none());
+        assert!(read_file(&opened).await == Some(whole));
+        on_disk.close().await;
     });
 }
 

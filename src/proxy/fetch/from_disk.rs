@@ -30,8 +30,8 @@ pub(crate) struct DiskLookup<'a> {
     forwarded: &'a ForwardedRequest,
     /// True if the disk was asked, or there is none.
     is_over: bool,
-    /// The entry whose file was opened. `None` if none was.
-    opened: Option<Arc<Entry>>,
+    /// The entry whose file was opened, as it is stored and as it is served. `None` if none was.
+    opened: Option<(Arc<Entry>, Arc<Entry>)>,
 }
 
 impl<'a> DiskLookup<'a> {
@@ -143,8 +143,8 @@ impl<'a> DiskLookup<'a> {
 
     /// Opens the file with the body of `entry`. If that fails, `entry` is removed.
     async fn open(&mut self, entry: Arc<Entry>) {
-        if entry.body().can_be_read().await {
-            self.opened = Some(entry);
+        if let Some(opened) = self.worker.shared.cache.opened(&entry).await {
+            self.opened = Some((entry, opened));
             return;
         }
         let removed = Remove {
@@ -156,10 +156,10 @@ impl<'a> DiskLookup<'a> {
         let _ = self.worker.shared.cache.send(removed).await;
     }
 
-    /// True if the file with the body of `entry` was opened.
-    pub(crate) fn has_opened(&self, entry: &Arc<Entry>) -> bool {
+    /// `entry` with its file open, as it is served; `None` if it was not opened.
+    pub(crate) fn opened(&self, entry: &Arc<Entry>) -> Option<&Arc<Entry>> {
         let opened = self.opened.as_ref();
-        opened.is_some_and(|opened| Arc::ptr_eq(opened, entry))
+        opened.and_then(|(stored, opened)| Arc::ptr_eq(stored, entry).then_some(opened))
     }
 }
 

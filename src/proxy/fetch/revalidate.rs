@@ -81,9 +81,12 @@ impl LeaderFetch<'_> {
         let head = match policy::revalidated(policy, &view, entry.head(), &fetched.view()) {
             Ok(head) => Ok(head),
             Err(reason) if self.is_stored(entry).await => {
+                // Its file is removed with it.
+                let opened = self.worker.shared.cache.opened(entry).await;
                 self.remove(entry).await;
                 cache_status.store = StoreOutcome::NotStored(reason);
-                let response = self.last_use(entry, &fetched, cache_status);
+                let last = opened.as_ref().unwrap_or(entry);
+                let response = self.last_use(last, &fetched, cache_status);
                 return self.finish(Ok(response.into()));
             }
             Err(_) => Err(Reason::Cleared),
@@ -105,7 +108,14 @@ impl LeaderFetch<'_> {
                 Err(reason)
             }
         };
-        let response = match freshened {
+        let opened = match freshened {
+            Ok((entry, stored)) => {
+                let opened = worker.shared.cache.opened(&entry).await;
+                opened.map(|entry| (entry, stored)).ok_or(Reason::Cleared)
+            }
+            Err(reason) => Err(reason),
+        };
+        let response = match opened {
             Ok((entry, stored)) => {
                 cache_status.store =
                     stored.map_or_else(StoreOutcome::NotStored, |()| StoreOutcome::Stored);

@@ -18,3 +18,4 @@ pub(super) mod shared_list;
 pub(super) mod slots;
 pub(super) mod stored;
 pub(super) mod table;
+mod use_counts;

@@ -1,21 +1,13 @@
 //! What is stored for one key.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, AtomicU64, Ordering},
-    },
-};
+use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwapOption;
 
 use crate::cache::store::{
     budget::Budget, changes::Watch, entry::Entry, key::StoredKey, shared_list::SharedList,
+    use_counts::UseCounts,
 };
-
-/// So many uses keep a key from being evicted; more are not counted.
-const MAX_USES: u8 = 3;
 
 /// What is stored for one key. Only what is counted changes.
 pub(in crate::cache) struct Stored {
@@ -31,10 +23,7 @@ pub(in crate::cache) struct Stored {
     /// The memory of the responses, in bytes. A body that another key counts is left out.
     responses_bytes: u64,
     place: StoredPlace,
-    /// A response that replaces this one goes on counting.
-    hits: Arc<AtomicU64>,
-    /// Uses since the eviction order last came by.
-    uses: AtomicU8,
+    counts: UseCounts,
 }
 
 /// Where the table lists a key.
@@ -93,10 +82,9 @@ impl Stored {
             next: ArcSwapOption::empty(),
             budget: Arc::clone(budget),
             place,
-            hits: previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.hits)),
-            uses: AtomicU8::new(
-                previous.map_or(0, |previous| previous.uses.load(Ordering::Relaxed)),
-            ),
+            counts: previous
+                .map(|previous| previous.counts.for_successor())
+                .unwrap_or_default(),
         }
     }
 
@@ -113,26 +101,21 @@ impl Stored {
 
     /// Hits, as far as the workers have counted them.
     pub(in crate::cache) fn hits(&self) -> u64 {
-        self.hits.load(Ordering::Relaxed)
+        self.counts.hits()
     }
 
     pub(in crate::cache) fn add_hits(&self, hits: u64) {
-        self.hits.fetch_add(hits, Ordering::Relaxed);
+        self.counts.add_hits(hits);
     }
 
     /// Counts a use. A key in frequent use is not written to.
     pub(in crate::cache) fn note_use(&self) {
-        let uses = self.uses.load(Ordering::Relaxed);
-        if uses < MAX_USES {
-            self.uses.store(uses + 1, Ordering::Relaxed);
-        }
+        self.counts.note_use();
     }
 
     /// Takes one use away. Returns false if there is none.
     pub(in crate::cache) fn take_use(&self) -> bool {
-        let taken = |uses: u8| uses.checked_sub(1);
-        let (set, read) = (Ordering::Relaxed, Ordering::Relaxed);
-        self.uses.fetch_update(set, read, taken).is_ok()
+        self.counts.take_use()
     }
 
     /// The memory of the responses and their key, in bytes. A body that another key counts is left out.

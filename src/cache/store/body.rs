@@ -25,9 +25,19 @@ pub(in crate::cache) const JOINED_PIECE_BYTES: usize = Slices::MAX_BYTES;
 /// Bodies up to this size are joined whenever that makes fewer slices.
 const JOINED_BODY_BYTES: u64 = 8 * 1024 * 1024;
 
-/// A complete body.
+/// A complete body. One of a single piece needs no memory for a list.
 #[derive(Clone, Debug)]
-pub struct Body {
+pub struct Body(Content);
+
+#[derive(Clone, Debug)]
+enum Content {
+    Piece(Arc<Piece>),
+    List(Arc<PieceList>),
+}
+
+/// Several pieces or none, and the length of the body, which may be elsewhere.
+#[derive(Debug)]
+struct PieceList {
     pieces: SharedList<Piece>,
     len_bytes: u64,
 }
@@ -35,29 +45,34 @@ pub struct Body {
 impl Body {
     pub(in crate::cache) fn new(pieces: impl Into<SharedList<Piece>>) -> Self {
         let pieces = pieces.into();
-        let len: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
-        Self {
-            len_bytes: len as u64,
-            pieces,
+        if let [only] = &*pieces {
+            return Self(Content::Piece(Arc::clone(only)));
         }
+        let len: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
+        Self::of_list(pieces, len as u64)
+    }
+
+    fn of_list(pieces: SharedList<Piece>, len_bytes: u64) -> Self {
+        Self(Content::List(Arc::new(PieceList { pieces, len_bytes })))
     }
 
     /// A body on disk.
     pub(in crate::cache) fn on_disk(body: LargeBody) -> Self {
-        Self {
-            len_bytes: body.len_bytes(),
-            pieces: Piece::of_file(body).into(),
-        }
+        Self(Content::Piece(Piece::of_file(body)))
     }
 
     /// A body in a buffer, for one response.
     pub(in crate::cache) fn in_buffer(bytes: Bytes, budget: &Arc<Budget>) -> Self {
         match bytes.is_empty() {
             true => Self::new(Vec::new()),
-            false => Self {
-                len_bytes: bytes.len() as u64,
-                pieces: Piece::of_buffer(bytes, budget).into(),
-            },
+            false => Self(Content::Piece(Piece::of_buffer(bytes, budget))),
+        }
+    }
+
+    fn list(&self) -> &[Arc<Piece>] {
+        match &self.0 {
+            Content::Piece(only) => std::slice::from_ref(only),
+            Content::List(list) => &list.pieces,
         }
     }
 
@@ -81,41 +96,41 @@ impl Body {
 
     /// The body on disk. `None` if it is in memory.
     pub(in crate::cache) fn in_file(&self) -> Option<&LargeBody> {
-        let [piece] = &*self.pieces else {
-            return None;
-        };
-        piece.file()
+        match &self.0 {
+            Content::Piece(only) => only.file(),
+            Content::List(_) => None,
+        }
     }
 
     /// A body of `len_bytes` bytes that is not in memory. It cannot be served.
     pub(in crate::cache) fn elsewhere(len_bytes: u64) -> Self {
-        Self {
-            len_bytes,
-            ..Self::new(Vec::new())
-        }
+        Self::of_list(SharedList::default(), len_bytes)
     }
 
     /// Length in bytes.
     pub fn len_bytes(&self) -> u64 {
-        self.len_bytes
+        match &self.0 {
+            Content::Piece(only) => only.len_bytes(),
+            Content::List(list) => list.len_bytes,
+        }
     }
 
     /// The memory that the body uses of the budget, in bytes. 0 if it is on disk.
     pub(in crate::cache) fn weight_bytes(&self) -> u64 {
         match self.is_in_file() {
-            false => self.len_bytes + self.pieces.len() as u64 * PIECE_OVERHEAD_BYTES,
+            false => self.len_bytes() + self.list().len() as u64 * PIECE_OVERHEAD_BYTES,
             true => 0,
         }
     }
 
     /// The bytes of its pieces, in order.
     pub(in crate::cache) fn pieces(&self) -> impl Iterator<Item = Bytes> {
-        self.pieces.iter().map(Piece::bytes)
+        self.list().iter().map(Piece::bytes)
     }
 
     /// What its pieces consist of, in order.
     pub(in crate::cache) fn parts(&self) -> impl Iterator<Item = &[u8]> {
-        self.pieces.iter().map(|piece| &*piece.bytes)
+        self.list().iter().map(|piece| &*piece.bytes)
     }
 
     /// Counts the pieces that nothing stored counts for the stored responses of this change. Returns their memory in bytes.
@@ -126,7 +141,7 @@ impl Body {
                 counted_by.compare_exchange(0, change, Ordering::Relaxed, Ordering::Relaxed);
             piece.budget.is_some() && counted.is_ok()
         };
-        let counted = self.pieces.iter().filter(is_counted);
+        let counted = self.list().iter().filter(is_counted);
         counted
             .map(|piece| Piece::cost_bytes(piece.bytes.len()))
             .sum()
@@ -134,7 +149,7 @@ impl Body {
 
     /// The pieces that the responses of this change count may be counted for others.
     pub(in crate::cache) fn release(&self, change: u64) {
-        for piece in self.pieces.iter() {
+        for piece in self.list().iter() {
             let counted_by = &piece.counted_by;
             let _ = counted_by.compare_exchange(change, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
@@ -142,19 +157,18 @@ impl Body {
 
     /// True if its pieces are so small that their overhead is large, or that fewer pieces could hold it.
     pub(in crate::cache) fn is_scattered(&self) -> bool {
-        let pieces = self.pieces.len() as u64;
-        let fewest = self.len_bytes.div_ceil(JOINED_PIECE_BYTES as u64);
-        pieces > 2 + self.len_bytes / SMALL_PIECE_BYTES as u64
-            || pieces > fewest && self.len_bytes <= JOINED_BODY_BYTES
+        let (pieces, len_bytes) = (self.list().len() as u64, self.len_bytes());
+        let fewest = len_bytes.div_ceil(JOINED_PIECE_BYTES as u64);
+        pieces > 2 + len_bytes / SMALL_PIECE_BYTES as u64
+            || pieces > fewest && len_bytes <= JOINED_BODY_BYTES
     }
 
     /// All bytes of a body of one piece; `None` if it has more, or is on disk.
     pub fn single(&self) -> Option<Bytes> {
-        match &*self.pieces {
-            [] if self.len_bytes == 0 => Some(Bytes::new()),
-            [] => None,
-            [only] if !self.is_in_file() => Some(only.bytes()),
-            _ => None,
+        match &self.0 {
+            Content::Piece(only) if only.file().is_none() => Some(only.bytes()),
+            Content::List(list) if list.len_bytes == 0 => Some(Bytes::new()),
+            Content::Piece(_) | Content::List(_) => None,
         }
     }
 
@@ -163,7 +177,7 @@ impl Body {
         let end = last.saturating_add(1);
         let mut start = 0;
         let mut pieces = Vec::new();
-        for piece in self.pieces.iter() {
+        for piece in self.list().iter() {
             let len = piece.bytes.len() as u64;
             let from = first.clamp(start, start + len) - start;
             let to = end.clamp(start, start + len) - start;
@@ -182,19 +196,22 @@ impl Body {
 
     /// These bodies one after the other, as a body that shares their pieces.
     pub(in crate::cache) fn chain<'a>(bodies: impl IntoIterator<Item = &'a Self>) -> Self {
-        let pieces = bodies.into_iter().flat_map(|body| body.pieces.iter());
+        let pieces = bodies.into_iter().flat_map(|body| body.list().iter());
         Self::new(pieces.cloned().collect::<Vec<_>>())
     }
 
     /// The bytes from `first` to `last`, both inclusive, as slices of the stored pieces.
     pub fn slices(&self, first: u64, last: u64) -> Slices {
         let mut slices = Slices {
-            pieces: self.pieces.clone(),
+            pieces: match &self.0 {
+                Content::Piece(only) => Arc::clone(only).into(),
+                Content::List(list) => list.pieces.clone(),
+            },
             index: 0,
             skip: first,
             left: last
                 .saturating_add(1)
-                .min(self.len_bytes)
+                .min(self.len_bytes())
                 .saturating_sub(first),
         };
         slices.advance(0);
@@ -309,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_body_takes_little_memory_in_each_entry() {
-        assert_eq!(size_of::<Body>(), 3 * size_of::<usize>());
+        assert_eq!(size_of::<Body>(), 2 * size_of::<usize>());
     }
 
     #[test]

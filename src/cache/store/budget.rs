@@ -113,6 +113,7 @@ pub(in crate::cache) struct Charge {
     bytes: u64,
 }
 
+#[cfg(test)]
 impl Charge {
     pub(in crate::cache) fn bytes(&self) -> u64 {
         self.bytes

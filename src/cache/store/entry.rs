@@ -5,11 +5,7 @@ use std::sync::Arc;
 use crate::{
     cache::{
         fetches::reader::FetchId,
-        store::{
-            body::Body,
-            budget::{Budget, Charge},
-            key::Key,
-        },
+        store::{body::Body, budget::Budget, key::Key},
     },
     policy::{Audience, StoredHead, Time},
 };
@@ -22,7 +18,9 @@ const ENTRY_OVERHEAD_BYTES: u64 = 160;
 pub struct Entry {
     head: Arc<StoredHead>,
     body: Body,
-    charge: Charge,
+    /// The memory of the head is counted against it until the entry is dropped.
+    budget: Arc<Budget>,
+    head_bytes: u32,
     fetch_millis: u32,
     begun: FetchId,
 }
@@ -35,11 +33,15 @@ impl Entry {
         (begun, fetch_millis): (FetchId, u32),
         budget: &Arc<Budget>,
     ) -> Self {
-        let charge = budget.charge(head.weight_bytes() + ENTRY_OVERHEAD_BYTES);
+        // No head has 4 GiB.
+        let bytes = head.weight_bytes() + ENTRY_OVERHEAD_BYTES;
+        let head_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        budget.take(head_bytes.into());
         Self {
             head,
             body,
-            charge,
+            budget: Arc::clone(budget),
+            head_bytes,
             fetch_millis,
             begun,
         }
@@ -93,11 +95,28 @@ impl Entry {
 
     /// The memory of the entry without its body, in bytes.
     pub(in crate::cache) fn head_bytes(&self) -> u64 {
-        self.charge.bytes()
+        self.head_bytes.into()
     }
 
     /// The memory that the entry uses of the budget, in bytes.
     pub fn weight_bytes(&self) -> u64 {
-        self.charge.bytes() + self.body.weight_bytes()
+        self.head_bytes() + self.body.weight_bytes()
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.budget.give_back(self.head_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_takes_little_memory_beside_head_and_body() {
+        // With the counters of its Arc it is in the allocator's class of 64 bytes.
+        assert!(size_of::<Entry>() + 2 * size_of::<usize>() <= 64);
     }
 }

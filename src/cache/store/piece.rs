@@ -155,6 +155,12 @@ impl Piece {
         Bytes::from_owner(PieceOwner(Arc::clone(self)))
     }
 
+    /// Its length, also if it is on disk.
+    pub(super) fn len_bytes(&self) -> u64 {
+        self.file()
+            .map_or(self.bytes.len() as u64, LargeBody::len_bytes)
+    }
+
     /// The body on disk that it is; `None` if it is none.
     pub(super) fn file(&self) -> Option<&LargeBody> {
         match &self.bytes {

@@ -50,11 +50,11 @@ pub fn interpret(policy: &Policy, stored: &StoredHead) -> Interpretation {
     let (status, received) = (stored.status(), stored.received());
     let would_be = lifetime(policy, &origin, cache, status, &headers, received);
     Interpretation {
-        lifetime_seconds: match stored.lifetime {
+        lifetime_seconds: match stored.lifetime.get() {
             Lifetime::Age { millis } | Lifetime::SinceReceipt { millis } => Some(millis / 1000),
             Lifetime::UntilCleared => None,
         },
-        lifetime_from: match would_be == Ok(stored.lifetime) {
+        lifetime_from: match would_be == Ok(stored.lifetime.get()) {
             true => source(policy, &origin, cache, status, &headers, received),
             false => LifetimeSource::Set,
         },

@@ -37,6 +37,43 @@ impl Lifetime {
     }
 }
 
+/// A [`Lifetime`] as a stored head has it. It takes 12 bytes instead of 16.
+#[derive(Clone, Copy, Debug)]
+#[repr(Rust, packed(4))]
+pub(in crate::policy) struct StoredLifetime {
+    millis: u64,
+    kind: LifetimeKind,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum LifetimeKind {
+    Age,
+    SinceReceipt,
+    UntilCleared,
+}
+
+impl From<Lifetime> for StoredLifetime {
+    fn from(lifetime: Lifetime) -> Self {
+        let (kind, millis) = match lifetime {
+            Lifetime::Age { millis } => (LifetimeKind::Age, millis),
+            Lifetime::SinceReceipt { millis } => (LifetimeKind::SinceReceipt, millis),
+            Lifetime::UntilCleared => (LifetimeKind::UntilCleared, 0),
+        };
+        Self { millis, kind }
+    }
+}
+
+impl StoredLifetime {
+    pub(in crate::policy) fn get(self) -> Lifetime {
+        let millis = self.millis;
+        match self.kind {
+            LifetimeKind::Age => Lifetime::Age { millis },
+            LifetimeKind::SinceReceipt => Lifetime::SinceReceipt { millis },
+            LifetimeKind::UntilCleared => Lifetime::UntilCleared,
+        }
+    }
+}
+
 /// How certain a lifetime is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::policy) enum Certainty {

@@ -147,7 +147,7 @@ pub(in crate::policy) fn head_to_store(
     Ok(StoredHead {
         fields: stored_fields(response, &origin, cache, cookies),
         selectors,
-        lifetime,
+        lifetime: lifetime.into(),
         certainty: certainty(policy, &origin, cache, headers, response_time),
         received: response_time,
         date: date(headers, response_time).unwrap_or(response_time),
@@ -863,8 +863,9 @@ mod tests {
             .admit()
             .unwrap();
         assert!(kept.weight_bytes() < 1000, "{}", kept.weight_bytes());
+        // With the counters of its Arc and 7 bytes for its alignment, it is in the allocator's class of 112 bytes.
         assert!(
-            size_of::<StoredHead>() <= 112,
+            size_of::<StoredHead>() + 2 * size_of::<usize>() + 7 <= 112,
             "{}",
             size_of::<StoredHead>()
         );

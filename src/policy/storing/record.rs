@@ -78,7 +78,7 @@ fn head(
     Ok(StoredHead {
         fields: stored_fields(response, &OriginDirectives::none(), cache, SetCookie::Drop),
         selectors,
-        lifetime: Lifetime::UntilCleared,
+        lifetime: Lifetime::UntilCleared.into(),
         certainty: Certainty::Stated,
         received: response_time,
         date: date(headers, response_time).unwrap_or(response_time),

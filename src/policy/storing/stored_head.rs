@@ -9,7 +9,7 @@ use actix_web::http::{
 
 use crate::policy::{
     Audience, ContentRange, Fields, Identity, Reason, Time,
-    freshness::lifetime::{Certainty, Lifetime},
+    freshness::lifetime::{Certainty, Lifetime, StoredLifetime},
     ranges::representation::Representation,
     storing::{provenance::Provenance, selector::Selector},
 };
@@ -26,7 +26,7 @@ pub struct StoredHead {
     pub(in crate::policy) fields: Fields,
     /// The fields that Vary names, with the values of the request.
     pub(in crate::policy) selectors: Box<[Selector]>,
-    pub(in crate::policy) lifetime: Lifetime,
+    pub(in crate::policy) lifetime: StoredLifetime,
     pub(in crate::policy) certainty: Certainty,
     pub(in crate::policy) received: Time,
     /// The Date of the response, or the time of its receipt.
@@ -281,7 +281,7 @@ impl StoredHead {
     }
 
     fn lifetime_and_use_millis(&self, now: Time) -> Option<(u64, u64)> {
-        match self.lifetime {
+        match self.lifetime.get() {
             Lifetime::Age { millis } => Some((millis, self.age_millis(now))),
             Lifetime::SinceReceipt { millis } => Some((millis, now.millis_since(self.received))),
             Lifetime::UntilCleared => None,

@@ -33,9 +33,8 @@ impl StoredHead {
     pub fn expired(&self, now: Time) -> Self {
         let mut expired = self.clone();
         if self.is_fresh(now) {
-            expired.lifetime = Lifetime::SinceReceipt {
-                millis: now.millis_since(self.received),
-            };
+            let millis = now.millis_since(self.received);
+            expired.lifetime = Lifetime::SinceReceipt { millis }.into();
         }
         expired
     }

@@ -54,7 +54,7 @@ const NEVER_STALE: [Option<Reason>; 5] = [
 impl StoredHead {
     /// Appends this head to `out`, as [`StoredHead::read`] reads it.
     pub fn write(&self, out: &mut Vec<u8>) {
-        let (lifetime_kind, lifetime_millis) = match self.lifetime {
+        let (lifetime_kind, lifetime_millis) = match self.lifetime.get() {
             Lifetime::Age { millis } => (0, millis),
             Lifetime::SinceReceipt { millis } => (1, millis),
             Lifetime::UntilCleared => (2, 0),
@@ -126,7 +126,7 @@ impl StoredHead {
         is_possible.then(|| Self {
             fields,
             selectors,
-            lifetime,
+            lifetime: lifetime.into(),
             certainty,
             received,
             date,
@@ -339,7 +339,7 @@ mod tests {
                     value: value.map(|value| value.as_bytes().into()),
                 })
                 .into(),
-            lifetime: Lifetime::SinceReceipt { millis: 0x1122 },
+            lifetime: Lifetime::SinceReceipt { millis: 0x1122 }.into(),
             certainty: Certainty::Doubted,
             received: NOW,
             date: later(1),
@@ -610,7 +610,7 @@ mod tests {
             StoredHead {
                 fields,
                 selectors: selectors.collect(),
-                lifetime: lifetimes[kind],
+                lifetime: lifetimes[kind].into(),
                 certainty,
                 received,
                 date,

@@ -293,8 +293,8 @@ fn heap_bytes(text: &str, is_plain: bool) -> u64 {
 /// The counters and the share of the allocator's own memory for each allocation of a key, in bytes.
 const ALLOCATION_BYTES: usize = 2 * size_of::<usize>();
 
-/// The place of a key in the index and in the eviction order, in bytes.
-const LISTED_BYTES: usize = 6 * size_of::<usize>();
+/// The place of a key in the index and in the eviction order, and what lists its responses, in bytes.
+const LISTED_BYTES: usize = 20 * size_of::<usize>();
 /// The memory of a resource that has partitions, in bytes.
 const RESOURCE_BYTES: usize = 128;
 

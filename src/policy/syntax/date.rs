@@ -5,11 +5,11 @@
 
 use std::{
     sync::LazyLock,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use chrono::{
-    DateTime, Datelike, NaiveDateTime, Utc, Weekday,
+    DateTime, Datelike, NaiveDate, NaiveDateTime, Utc, Weekday,
     format::{Item, Parsed, StrftimeItems, parse},
 };
 use httpdate::HttpDate;
@@ -28,6 +28,16 @@ static ASCTIME_WITH_ZERO: Format =
 
 type Format = LazyLock<Vec<Item<'static>>>;
 
+/// The days of the week in an IMF-fixdate.
+const WEEKDAYS: [[u8; 3]; 7] = [
+    *b"Mon", *b"Tue", *b"Wed", *b"Thu", *b"Fri", *b"Sat", *b"Sun",
+];
+/// The months in an IMF-fixdate.
+const MONTHS: [[u8; 3]; 12] = [
+    *b"Jan", *b"Feb", *b"Mar", *b"Apr", *b"May", *b"Jun", *b"Jul", *b"Aug", *b"Sep", *b"Oct",
+    *b"Nov", *b"Dec",
+];
+
 /// 9999-12-31T23:59:59Z: the last second of a year with four digits.
 const LAST_SECOND: i64 = 253_402_300_799;
 
@@ -36,8 +46,7 @@ const LAST_SECOND: i64 = 253_402_300_799;
 /// `None` for any other text. The day of the week need not be the right one. A leap second counts as the second before
 /// it. Dates before 1970 become 1970-01-01T00:00:00Z.
 pub(in crate::policy) fn http_date(value: &[u8], now: Time) -> Option<Time> {
-    let text = std::str::from_utf8(value).ok()?;
-    usual(text).or_else(|| any_form(text, now))
+    usual(value).or_else(|| any_form(std::str::from_utf8(value).ok()?, now))
 }
 
 /// A date in any of the three forms.
@@ -68,12 +77,34 @@ pub fn imf_fixdate(time: Time) -> String {
     HttpDate::from(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
 }
 
-/// A date as [`imf_fixdate`] writes it, as most are; `None` for any other text.
-fn usual(text: &str) -> Option<Time> {
-    let date: HttpDate = text.parse().ok()?;
-    let since = SystemTime::from(date).duration_since(UNIX_EPOCH).ok()?;
-    let time = Time::from_unix_millis(since.as_secs() * 1000);
-    (imf_fixdate(time) == text).then_some(time)
+/// A date as [`imf_fixdate`] writes it, as most are, with any day of the week; `None` for any other text.
+fn usual(text: &[u8]) -> Option<Time> {
+    let text: &[u8; 29] = text.try_into().ok()?;
+    let is_usual = WEEKDAYS.contains(&[text[0], text[1], text[2]])
+        && text[3..5] == *b", "
+        && [text[7], text[11], text[16]] == *b"   "
+        && [text[19], text[22]] == *b"::"
+        && text[25..] == *b" GMT";
+    if !is_usual {
+        return None;
+    }
+    let month = [text[8], text[9], text[10]];
+    let (month, _) = (1..).zip(MONTHS).find(|(_, name)| *name == month)?;
+    let year = i32::try_from(digits(&text[12..16])?).ok()?;
+    let date = NaiveDate::from_ymd_opt(year, month, digits(&text[5..7])?)?;
+    let [hour, minute, second] = [&text[17..19], &text[20..22], &text[23..25]];
+    let date = date.and_hms_opt(digits(hour)?, digits(minute)?, digits(second)?)?;
+    let seconds = u64::try_from(date.and_utc().timestamp()).ok()?;
+    Some(Time::from_unix_millis(seconds * 1000))
+}
+
+/// A number of few digits; `None` if something else is among them.
+fn digits(text: &[u8]) -> Option<u32> {
+    text.iter().try_fold(0, |number, digit| {
+        digit
+            .is_ascii_digit()
+            .then(|| number * 10 + u32::from(digit - b'0'))
+    })
 }
 
 fn utc(time: Time) -> DateTime<Utc> {
@@ -218,14 +249,20 @@ mod tests {
 
         #[test]
         fn a_usual_date_is_read_as_any_other(
-            text in "(Sun|Mon|Tue|Sat), [0-3][0-9] (Jan|Feb|Nov) (19|20)[0-9]{2} [0-2][0-9]:[0-6][0-9]:[0-6][0-9] GMT",
+            text in "(Mon|Tue|Wed|Thu|Fri|Sat|Sun), [0-3][0-9] (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [0-9]{4} [0-2][0-9]:[0-6][0-9]:[0-6][0-9] GMT",
             seconds in 0_u64..253_402_300_800,
+            at in 0_usize..29,
+            byte: u8,
         ) {
             let written = imf_fixdate(Time::from_unix_millis(seconds * 1000));
-            prop_assert!(usual(&written).is_some());
-            for text in [text, written] {
-                if let Some(time) = usual(&text) {
-                    prop_assert_eq!(any_form(&text, NOW), Some(time));
+            prop_assert!(usual(written.as_bytes()).is_some());
+            let mut texts = [text, written].map(String::into_bytes);
+            for _ in 0..2 {
+                for text in &mut texts {
+                    let decoded = std::str::from_utf8(text).ok();
+                    let expected = decoded.and_then(|text| any_form(text, NOW));
+                    prop_assert_eq!(http_date(text, NOW), expected);
+                    text[at] = byte;
                 }
             }
         }

@@ -8,18 +8,18 @@ use crate::policy::{
     syntax::{date::http_date, list::trim},
 };
 
-/// `corrected_initial_age` in milliseconds: the age of a response when it was received.
+/// `corrected_initial_age` in milliseconds: the age of a response when it was received. `date` is that of the response, or
+/// the time of its receipt.
 pub(in crate::policy) fn corrected_initial_age_millis(
     headers: &HeaderMap,
+    date: Time,
     request_time: Time,
     response_time: Time,
 ) -> u64 {
     // Dates have whole seconds, so a fraction of a second must not count as age.
-    let apparent_age_seconds = date(headers, response_time).map_or(0, |date| {
-        response_time
-            .unix_seconds()
-            .saturating_sub(date.unix_seconds())
-    });
+    let apparent_age_seconds = response_time
+        .unix_seconds()
+        .saturating_sub(date.unix_seconds());
     let response_delay_millis = response_time.millis_since(request_time);
     let corrected_age_millis = u64::from(age_value_seconds(headers)) * 1000 + response_delay_millis;
     corrected_age_millis.max(apparent_age_seconds * 1000)
@@ -49,8 +49,13 @@ mod tests {
     use actix_web::http::header::HeaderValue;
     use proptest::prelude::*;
 
+    fn age_millis(headers: &HeaderMap, request_time: Time, response_time: Time) -> u64 {
+        let date = date(headers, response_time).unwrap_or(response_time);
+        corrected_initial_age_millis(headers, date, request_time, response_time)
+    }
+
     fn age_seconds(lines: &[(&str, &str)]) -> u64 {
-        corrected_initial_age_millis(&headers(lines), NOW, NOW) / 1000
+        age_millis(&headers(lines), NOW, NOW) / 1000
     }
 
     #[test]
@@ -87,15 +92,15 @@ mod tests {
     fn s4_2_3_the_delay_of_the_response_counts() {
         let later = Time::from_unix_millis(NOW.unix_millis() + 4500);
         let aged = headers(&[("age", "2")]);
-        assert_eq!(corrected_initial_age_millis(&aged, NOW, later), 6500);
-        assert_eq!(corrected_initial_age_millis(&aged, later, NOW), 2000);
+        assert_eq!(age_millis(&aged, NOW, later), 6500);
+        assert_eq!(age_millis(&aged, later, NOW), 2000);
     }
 
     #[test]
     fn s4_2_3_a_fraction_of_a_second_is_not_age() {
         let later = Time::from_unix_millis(NOW.unix_millis() + 999);
         let fresh = headers(&[("date", "Mon, 23 Nov 2026 03:30:00 GMT")]);
-        assert_eq!(corrected_initial_age_millis(&fresh, later, later), 0);
+        assert_eq!(age_millis(&fresh, later, later), 0);
     }
 
     proptest! {
@@ -108,7 +113,7 @@ mod tests {
                 }
             }
             let at = Time::from_unix_millis(millis);
-            corrected_initial_age_millis(&lines, at, at);
+            age_millis(&lines, at, at);
         }
 
         #[test]

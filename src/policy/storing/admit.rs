@@ -144,14 +144,20 @@ pub(in crate::policy) fn head_to_store(
     let (status, part) = status_and_range(status, headers)?;
     let named = response.connection_fields;
     let partition = request.identity.filter(|_| audience == Audience::Partition);
+    let date = date(headers, response_time).unwrap_or(response_time);
     Ok(StoredHead {
         fields: stored_fields(response, &origin, cache, cookies),
         selectors,
         lifetime: lifetime.into(),
         certainty: certainty(policy, &origin, cache, headers, response_time),
         received: response_time,
-        date: date(headers, response_time).unwrap_or(response_time),
-        initial_age_millis: corrected_initial_age_millis(headers, request_time, response_time),
+        date,
+        initial_age_millis: corrected_initial_age_millis(
+            headers,
+            date,
+            request_time,
+            response_time,
+        ),
         stale_while_revalidate_seconds: origin.directives.stale_while_revalidate.unwrap_or(0),
         never_stale,
         audience,
@@ -159,7 +165,7 @@ pub(in crate::policy) fn head_to_store(
         scope: Scope {
             partition,
             part,
-            connection_fields: named.map(|named| Fields::copy_of(|| named.iter())),
+            connection_fields: named.map(Fields::copy_of),
             stale_if_error_seconds: origin.directives.stale_if_error,
             provenance: Provenance::Fetched,
         }
@@ -335,12 +341,8 @@ pub(in crate::policy) fn stored_fields(
     let own_date = (!response.headers.contains_key(DATE))
         .then(|| HeaderValue::try_from(imf_fixdate(response.response_time)).ok())
         .flatten();
-    let date_name = DATE;
-    let dated = own_date.iter().map(|date| (&date_name, date));
-    Fields::copy_of(|| {
-        let kept = response.headers.iter().filter(|(name, _)| is_stored(name));
-        kept.chain(dated.clone())
-    })
+    let kept = response.headers.iter().filter(|(name, _)| is_stored(name));
+    Fields::copy_of(kept.chain(own_date.iter().map(|date| (&DATE, date))))
 }
 
 #[cfg(test)]

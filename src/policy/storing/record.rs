@@ -75,14 +75,20 @@ fn head(
     if status == StatusCode::PARTIAL_CONTENT && part.is_none() {
         return Err(Reason::Partial);
     }
+    let date = date(headers, response_time).unwrap_or(response_time);
     Ok(StoredHead {
         fields: stored_fields(response, &OriginDirectives::none(), cache, SetCookie::Drop),
         selectors,
         lifetime: Lifetime::UntilCleared.into(),
         certainty: Certainty::Stated,
         received: response_time,
-        date: date(headers, response_time).unwrap_or(response_time),
-        initial_age_millis: corrected_initial_age_millis(headers, request_time, response_time),
+        date,
+        initial_age_millis: corrected_initial_age_millis(
+            headers,
+            date,
+            request_time,
+            response_time,
+        ),
         stale_while_revalidate_seconds: 0,
         never_stale: None,
         audience,

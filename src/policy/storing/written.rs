@@ -326,7 +326,7 @@ mod tests {
             (lower_case_name(name.as_bytes()).unwrap(), value)
         });
         let lines: Vec<_> = lines.collect();
-        Fields::copy_of(|| lines.iter().map(|(name, value)| (name, value)))
+        Fields::copy_of(lines.iter().map(|(name, value)| (name, value)))
     }
 
     /// A head that has everything that a head can have.
@@ -453,7 +453,7 @@ mod tests {
             ("too large", |head| {
                 let value = HeaderValue::from_bytes(&vec![b'a'; MAX_BYTES]).unwrap();
                 let name = lower_case_name(b"x-a").unwrap();
-                head.fields = Fields::copy_of(|| [(&name, &value)].into_iter());
+                head.fields = Fields::copy_of([(&name, &value)]);
             }),
             ("received", |head| {
                 head.received = Time::from_unix_millis(u64::MAX);

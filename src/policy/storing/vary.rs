@@ -1,9 +1,6 @@
 //! RFC 9111, 4.1: Vary, and which stored responses match a request.
 
-use std::{
-    collections::BTreeSet,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use actix_web::http::header::{
     ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -25,14 +22,14 @@ pub(in crate::policy) fn selectors(
     (request, request_id): (&HeaderMap, Option<&HeaderName>),
     response: &HeaderMap,
 ) -> Result<Box<[Selector]>, Reason> {
-    let mut names = BTreeSet::new();
+    let mut names = Vec::new();
     for member in response
         .get_all(VARY)
         .flat_map(|line| members(line.as_bytes()))
     {
         match HeaderName::from_bytes(member) {
             Ok(name) if name.as_str() != "*" && Some(&name) != request_id => {
-                names.insert(name.as_str().to_owned());
+                names.push(name);
             }
             // RFC 9111, 4.1: `*` never matches. Neither does a member that is not a field name, nor a field that has another
             // value in each request.
@@ -41,14 +38,15 @@ pub(in crate::policy) fn selectors(
         }
     }
     if mode.codings() == Codings::Select && is_coded(response) {
-        names.insert(ACCEPT_ENCODING.as_str().to_owned());
+        names.push(ACCEPT_ENCODING);
     }
     if is_for_site_of(request, response) {
-        names.insert(ORIGIN.as_str().to_owned());
+        names.push(ORIGIN);
     }
+    names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+    names.dedup();
     Ok(names
         .into_iter()
-        .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
         .map(|name| Selector {
             value: request
                 .contains_key(&name)

@@ -190,6 +190,11 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// True if the client sets conditions, or wants a range, also if both were left out of the request to the origin.
+    pub(super) fn is_conditional(&self) -> bool {
+        self.fields.is_conditional()
+    }
+
     pub(super) fn has_range(&self) -> bool {
         !self.is_fetched_whole && self.fields.has(RequestFields::RANGE)
     }

@@ -21,9 +21,6 @@ use crate::policy::{
     validating::{strongly_equal, weakly_equal},
 };
 
-/// Without these, a request gets the whole. If-Range means nothing without Range (RFC 9110, 13.1.5).
-static CONDITIONS_AND_RANGE: [HeaderName; 3] = [IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE];
-
 /// The form in which a stored response is served to a request. Ranges are those of the whole representation, also if
 /// only a part of it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,10 +44,7 @@ pub fn response_form(
     stored: &StoredHead,
     body_bytes: Option<u64>,
 ) -> ResponseForm {
-    let is_plain = !CONDITIONS_AND_RANGE
-        .iter()
-        .any(|name| request.headers.contains_key(name));
-    if is_plain && stored.content_range().is_none() {
+    if !request.is_conditional() && stored.content_range().is_none() {
         // Most requests: the validators of the stored response need not be looked up.
         return ResponseForm::Full;
     }

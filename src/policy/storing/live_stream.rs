@@ -21,7 +21,8 @@ const RECORDS: [&str; 8] = [
 /// True for a stream of events. It is for one client and never ends, so it is not stored, and no other request waits for
 /// it.
 pub(in crate::policy) fn is_event_stream(headers: &HeaderMap) -> bool {
-    EVENTS.iter().any(|it| is_equal(it, media_type(headers)))
+    let named = media_type(headers);
+    EVENTS.iter().any(|it| is_equal(it, named))
 }
 
 /// True for a stream of events, and for a stream of records of unknown length. Its pauses have no limit, and a client that

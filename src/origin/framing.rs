@@ -15,6 +15,8 @@ use super::{chunked::Chunked, malformed::Malformed};
 pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Most header lines in one head.
 const MAX_HEADERS: usize = 1000;
+/// Room for what the proxy adds to the headers of a response: X-Cache, Cache-Status, Via, Age.
+const MAX_ADDED_HEADERS: usize = 4;
 /// Most interim (1xx) responses before the final one.
 pub(super) const MAX_INTERIM_RESPONSES: u16 = 32;
 
@@ -226,7 +228,7 @@ fn header_map(
     fields: &[httparse::Header<'_>],
     head: &Bytes,
 ) -> Result<(HeaderMap, FramingFields), Malformed> {
-    let mut headers = HeaderMap::with_capacity(fields.len());
+    let mut headers = HeaderMap::with_capacity(fields.len() + MAX_ADDED_HEADERS);
     let mut framing = FramingFields::default();
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed::Head)?;

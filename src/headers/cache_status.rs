@@ -1,5 +1,7 @@
 //! How a request was handled, as X-Cache and Cache-Status (RFC 9211) say it.
 
+use std::cell::RefCell;
+
 use actix_web::http::{
     StatusCode,
     header::{HeaderMap, HeaderName, HeaderValue},
@@ -82,7 +84,7 @@ pub enum StoreOutcome {
 }
 
 /// How a request was handled: one member of Cache-Status (RFC 9211, 2).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheStatus {
     /// How it ended.
     pub outcome: RequestOutcome,
@@ -163,10 +165,10 @@ impl CacheStatus {
     }
 
     /// Sets X-Cache, and appends our member to Cache-Status: the cache nearest to the client comes last.
-    pub fn write(&self, headers: &mut HeaderMap) {
+    pub fn write(&self, headers: &mut HeaderMap, last: &LastMember) {
         headers.insert(X_CACHE, HeaderValue::from_static(self.x_cache.as_str()));
-        if let Ok(value) = HeaderValue::try_from(self.member()) {
-            headers.append(CACHE_STATUS, value);
+        if let Some(member) = last.member(self) {
+            headers.append(CACHE_STATUS, member);
         }
     }
 
@@ -220,6 +222,25 @@ impl CacheStatus {
     }
 }
 
+/// The member of the last response. Many responses in a row have the same one.
+#[derive(Default)]
+pub struct LastMember(RefCell<Option<(CacheStatus, HeaderValue)>>);
+
+impl LastMember {
+    /// The member for a request that was handled in this way; `None` if it is not valid in a header.
+    fn member(&self, cache_status: &CacheStatus) -> Option<HeaderValue> {
+        let mut last = self.0.borrow_mut();
+        if let Some((of, member)) = &*last
+            && of == cache_status
+        {
+            return Some(member.clone());
+        }
+        let member = HeaderValue::try_from(cache_status.member()).ok()?;
+        *last = Some((*cache_status, member.clone()));
+        Some(member)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{
@@ -239,7 +260,7 @@ mod tests {
             Some(StatusCode::OK),
             StoreOutcome::Stored,
         );
-        miss.write(&mut headers);
+        miss.write(&mut headers, &LastMember::default());
         assert_eq!(all(&headers, "x-cache"), ["MISS"]);
         assert_eq!(
             all(&headers, "cache-status"),
@@ -252,6 +273,7 @@ mod tests {
 
     #[test]
     fn hits_and_responses_of_the_proxy_are_marked() {
+        let last = LastMember::default();
         for (cache_status, x_cache, member) in [
             (
                 CacheStatus::hit(Some(-3)),
@@ -261,7 +283,7 @@ mod tests {
             (CacheStatus::own_response(), "MISS", "caching-proxy"),
         ] {
             let mut headers = HeaderMap::new();
-            cache_status.write(&mut headers);
+            cache_status.write(&mut headers, &last);
             assert_eq!(all(&headers, "x-cache"), [x_cache]);
             assert_eq!(all(&headers, "cache-status"), [member]);
         }

@@ -29,7 +29,7 @@ mod via;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 pub use self::{
-    cache_status::{CacheStatus, RequestOutcome, StoreOutcome, XCache},
+    cache_status::{CacheStatus, LastMember, RequestOutcome, StoreOutcome, XCache},
     cors::{allow_site, is_preflight, preflight_headers},
     forwarded::{
         HostHeader, ProxyHeaders, SET_BY_US, forwarded_headers, has_own_cookies, is_dropped,

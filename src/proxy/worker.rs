@@ -6,6 +6,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     cache::{KnownMisses, WorkerCache, WorkerCacheMode},
+    headers::LastMember,
     observe::WorkerCounters,
     origin::{Origin, OriginConfig},
     policy::PerOrigin,
@@ -31,6 +32,8 @@ pub struct Worker {
     /// Permits for validations in the background.
     pub(crate) background: Arc<Semaphore>,
     pub(crate) buffers: BodyBuffers,
+    /// The member of Cache-Status in the last response.
+    pub(crate) last_member: LastMember,
     pub(crate) counters: Rc<WorkerCounters>,
 }
 
@@ -64,6 +67,7 @@ impl Worker {
             origins: origins.map(|origin| Origin::new(origin.clone())),
             background: Arc::new(Semaphore::new(MAX_BACKGROUND)),
             buffers: BodyBuffers::default(),
+            last_member: LastMember::default(),
             counters,
         }
     }

@@ -91,6 +91,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*, sample::select};
 
     use super::*;
+    use crate::headers::LastMember;
     use crate::proxy::request::rewriting::{ResponseOf, rewrite_response};
 
     const NAMES: &[&str] = &[
@@ -154,7 +155,7 @@ mod tests {
                 completed.remove("x-request-id");
             }
             rewrite(&mut completed);
-            cache_status.write(&mut completed);
+            cache_status.write(&mut completed, &LastMember::default());
             let mut expected = lines_of(&completed);
 
             let client = ClientSide { via: &via, config: &config, rewrite };

@@ -103,7 +103,7 @@ impl ClientResponse {
             ResponseBody::Generated(_) => {}
             _ => worker.shared.via.complete(&mut self.headers),
         }
-        self.cache_status.write(&mut self.headers);
+        (self.cache_status).write(&mut self.headers, &worker.last_member);
     }
 
     fn sent_body(&self, method: &Method) -> SentBody {

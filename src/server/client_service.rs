@@ -27,5 +27,8 @@ pub(super) struct ClientService<S> {
     pub(super) shared: Arc<Shared>,
     /// With this a URL of any host is one of this proxy.
     pub(super) any_name: bool,
-    pub(super) buffers: Rc<SpareBuffers>,
+    /// For what is read. The headers of a request share the memory of its head.
+    pub(super) input_buffers: SpareBuffers,
+    /// For what is written. Nothing shares their memory.
+    pub(super) output_buffers: Rc<SpareBuffers>,
 }

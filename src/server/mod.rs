@@ -194,7 +194,8 @@ impl Server {
                     stopping,
                     shared,
                     any_name,
-                    buffers: Rc::new(SpareBuffers::default()),
+                    input_buffers: SpareBuffers::default(),
+                    output_buffers: Rc::default(),
                 });
                 Ok(move |accepted: Accepted| {
                     connection::serve(Rc::clone(&opening), Rc::clone(&service), accepted)

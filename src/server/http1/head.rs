@@ -103,14 +103,14 @@ impl<S> Http1<S> {
         room: usize,
     ) -> Poll<io::Result<usize>> {
         if self.input.capacity() == 0 {
-            self.input = self.service.buffers.take();
+            self.input = self.service.input_buffers.take();
         }
         if self.input.capacity() - self.input.len() < room / 4 {
             self.input.reserve(room);
         }
         let read = pin!(self.stream.read_buf(&mut self.input)).poll(context);
         if self.input.is_empty() {
-            self.service.buffers.give(mem::take(&mut self.input));
+            self.service.input_buffers.give(mem::take(&mut self.input));
         }
         read
     }

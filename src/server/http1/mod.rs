@@ -99,7 +99,7 @@ where
         requests,
         connection: Connection::new(stream.scheme()),
         input,
-        output: Output::new(Rc::clone(&service.buffers)),
+        output: Output::new(Rc::clone(&service.output_buffers)),
         deadline: Deadline::after(service.limits.head),
         stopping: None,
         departure: Departure::default(),

@@ -99,7 +99,12 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let limits = service.limits;
-    let wire = Wire::new(stream, read, Rc::clone(&service.buffers), limits.stall);
+    let wire = Wire::new(
+        stream,
+        read,
+        Rc::clone(&service.output_buffers),
+        limits.stall,
+    );
     let signal = service.stopping.clone();
     let h2 = handshake(&wire, limits.head, &signal).await?;
     let below = wire.clone();

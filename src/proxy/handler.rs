@@ -344,8 +344,12 @@ async fn fetch(
         false => plan,
     };
     let why = plan.why;
-    let response = lead(worker.clone(), forwarded, plan, ticket, (method, sink));
-    Handling::Response(in_time(response, why, limit).await)
+    let response = || lead(worker.clone(), forwarded, plan, ticket, (method, sink));
+    Handling::Response(match limit {
+        None => response().await,
+        // In a box: the future is large, and most requests have followed no fetch before.
+        Some(limit) => Box::pin(in_time(response(), why, limit)).await,
+    })
 }
 
 /// What is stored for the key, by the index, else by the actor. With `is_not_in_index` the fast path has looked up the same

@@ -228,15 +228,12 @@ impl<'a> Follower<'a> {
 }
 
 /// The response of a fetch, or the error of a request that has waited for too long with the fetches that it followed before.
-/// `limit` is how long it may still wait; `None` if it has followed none: then the origin's limits are enough.
+/// `limit` is how long it may still wait. One that has followed none needs no limit: those of the origin are enough.
 pub(crate) async fn in_time(
     response: impl Future<Output = ResponseResult>,
     why: Forward,
-    limit: Option<(Duration, OriginError)>,
+    (limit, error): (Duration, OriginError),
 ) -> ResponseResult {
-    let Some((limit, error)) = limit else {
-        return response.await;
-    };
     let too_late = |_| Err(FailedRequest::forwarded(ProxyError::Origin(error), why));
     timeout(limit, response).await.unwrap_or_else(too_late)
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     error::Error,
-    io::{self, IoSlice, Write as _},
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -12,11 +12,12 @@ use actix_http::{
     body::{self, BodySize, BoxBody, MessageBody},
     error::PayloadError,
 };
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use futures_core::Stream;
 use tokio::io::AsyncWrite;
 
 use super::{Expectation, error::UploadError};
+use crate::headers::write_line;
 
 /// How much time a byte gives its client, in milliseconds: a body slower than 100 bytes a second on the whole is too slow.
 pub const MILLIS_PER_BYTE: u32 = 10;
@@ -61,8 +62,8 @@ pub(super) fn write_body_header(size: BodySize, head: &mut Vec<u8>) {
     match size {
         BodySize::None => {}
         BodySize::Sized(bytes) => {
-            // Writing to memory does not fail.
-            let _ = write!(head, "content-length: {bytes}\r\n");
+            let mut digits = itoa::Buffer::new();
+            write_line(head, b"content-length", digits.format(bytes).as_bytes());
         }
         BodySize::Stream => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
@@ -108,6 +109,9 @@ pub(super) struct Upload {
 /// How many times the head waits for bytes that the client has already sent, to be written together with them: the write
 /// is the most expensive step here. The server polls a handler twice before it passes on what it has read after the head.
 const HEAD_WAITS: u8 = 2;
+
+/// A piece of a body up to this length is copied behind the head, in bytes: a write of one piece costs less.
+const MAX_JOINED_BYTES: usize = 1024;
 
 /// Most slices in one write: head, chunk size, piece, end of chunk.
 const MAX_SLICES: usize = 4;
@@ -206,11 +210,17 @@ impl Upload {
         cx: &mut Context<'_>,
         stream: &mut (impl AsyncWrite + Unpin),
     ) -> Poll<io::Result<()>> {
-        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        for (slice, bytes) in slices.iter_mut().zip(&self.outgoing) {
-            *slice = IoSlice::new(bytes);
-        }
-        let mut written = ready!(Pin::new(stream).poll_write_vectored(cx, &slices))?;
+        let mut written = match self.outgoing.len() {
+            // The system takes one piece at a lower cost than a list of one.
+            1 => ready!(Pin::new(stream).poll_write(cx, &self.outgoing[0]))?,
+            _ => {
+                let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+                for (slice, bytes) in slices.iter_mut().zip(&self.outgoing) {
+                    *slice = IoSlice::new(bytes);
+                }
+                ready!(Pin::new(stream).poll_write_vectored(cx, &slices))?
+            }
+        };
         if written == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
@@ -254,7 +264,7 @@ impl Upload {
                 *remaining = remaining
                     .checked_sub(bytes.len() as u64)
                     .ok_or(UploadError::Long)?;
-                self.outgoing.push_back(bytes);
+                self.push(bytes);
             }
             BodySize::Stream => {
                 self.outgoing
@@ -265,6 +275,19 @@ impl Upload {
             BodySize::None => {}
         }
         Ok(())
+    }
+
+    /// Adds a piece of the body. A short one is copied behind the head if that is still to be written.
+    fn push(&mut self, piece: Bytes) {
+        match self.outgoing.front_mut() {
+            Some(head) if piece.len() <= MAX_JOINED_BYTES => {
+                let mut joined = BytesMut::with_capacity(head.len() + piece.len());
+                joined.extend_from_slice(head);
+                joined.extend_from_slice(&piece);
+                *head = joined.freeze();
+            }
+            _ => self.outgoing.push_back(piece),
+        }
     }
 
     fn finish(&mut self) -> Result<(), UploadError> {

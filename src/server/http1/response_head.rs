@@ -62,28 +62,12 @@ fn write_length(into: &mut BytesMut, status: StatusCode, size: BodySize, framing
         into.put_slice(b"transfer-encoding: chunked\r\n");
     }
     if let Some(bytes) = content_length(status, size) {
-        let mut buffer = [0; MAX_DIGITS];
-        for part in [b"content-length: ", decimal(bytes, &mut buffer), b"\r\n"] {
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(bytes).as_bytes();
+        for part in [b"content-length: ", digits, b"\r\n"] {
             into.put_slice(part);
         }
     }
-}
-
-/// The most digits of a number of 64 bits.
-const MAX_DIGITS: usize = 20;
-
-/// The decimal digits of `number`, at the end of `buffer`. The formatting machinery costs ten times as much.
-fn decimal(mut number: u64, buffer: &mut [u8; MAX_DIGITS]) -> &[u8] {
-    let mut start = MAX_DIGITS;
-    for (index, digit) in buffer.iter_mut().enumerate().rev() {
-        *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
-        number /= 10;
-        start = index;
-        if number == 0 {
-            break;
-        }
-    }
-    &buffer[start..]
 }
 
 fn write_connection(into: &mut BytesMut, kind: ConnectionType, version: Version, keep_alive: bool) {
@@ -100,19 +84,5 @@ fn write_connection(into: &mut BytesMut, kind: ConnectionType, version: Version,
 fn write_date(into: &mut BytesMut) {
     for part in [b"date: ", &*date(), b"\r\n"] {
         into.put_slice(part);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_written_in_decimal() {
-        for number in [0, 7, 10, 1024, 99_999, u64::MAX] {
-            let mut buffer = [0; MAX_DIGITS];
-            let digits = decimal(number, &mut buffer);
-            assert_eq!(digits, number.to_string().as_bytes());
-        }
     }
 }

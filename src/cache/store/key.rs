@@ -2,10 +2,7 @@
 
 use std::{
     hash::{BuildHasher as _, Hash, Hasher, RandomState},
-    sync::{
-        Arc, LazyLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, LazyLock},
 };
 
 use crate::policy::{BodyKey, Identity};
@@ -59,13 +56,32 @@ impl Resource {
         }
     }
 
+    /// True if it is what [`Resource::of`] makes of these.
+    pub fn is_of(&self, target: &str, host: Option<&[u8]>, scope: Option<&str>) -> bool {
+        if host.is_none() && scope.is_none() {
+            return &*self.text == target;
+        }
+        let own = self.parts();
+        let is_host = match (own.host, host) {
+            (None, None) => true,
+            (Some(own), Some(host)) => own.bytes().eq(host.escape_ascii()),
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        is_host && own.target == target && own.scope == scope
+    }
+
     /// Its text.
     pub(in crate::cache) fn text(&self) -> &str {
         &self.text
     }
 
+    /// Its text, to share.
+    pub(super) fn shared_text(&self) -> &Arc<str> {
+        &self.text
+    }
+
     /// Its parts.
-    fn parts(&self) -> ResourceRef<'_> {
+    pub(super) fn parts(&self) -> ResourceRef<'_> {
         ResourceRef::of(&self.text)
     }
 
@@ -81,8 +97,7 @@ impl Resource {
 
     /// The path, without the query.
     pub fn path(&self) -> &str {
-        let target = self.target();
-        split_at_mark(target, b'?').map_or(target, |(path, _)| path)
+        self.parts().path()
     }
 
     /// The Host that the client chose; `None` if it is not part of the key.
@@ -97,8 +112,7 @@ impl Resource {
 
     /// The origin of its route, as in the configuration; `None` if it is the first origin of a proxy.
     pub fn origin(&self) -> Option<&str> {
-        let scope = self.scope()?;
-        Some(scope.split_once('\t').map_or(scope, |(origin, _)| origin))
+        self.parts().origin()
     }
 }
 
@@ -144,6 +158,17 @@ impl<'a> ResourceRef<'a> {
             host: host.strip_prefix('\n'),
             scope,
         }
+    }
+
+    /// The path, without the query.
+    pub(super) fn path(&self) -> &'a str {
+        split_at_mark(self.target, b'?').map_or(self.target, |(path, _)| path)
+    }
+
+    /// The origin of its route; `None` if it is the first origin of a proxy.
+    pub(super) fn origin(&self) -> Option<&'a str> {
+        let scope = self.scope?;
+        Some(split_at_mark(scope, b'\t').map_or(scope, |(origin, _)| origin))
     }
 
     /// True if `text` is that of a resource with these parts.
@@ -279,13 +304,11 @@ impl Key {
 }
 
 /// The memory of a key beyond the overhead of an entry, in bytes. A plain one has neither an identity nor a body.
-fn heap_bytes(text: &str, is_plain: bool) -> u64 {
-    // A partition is also in the list of its resource's partitions, and the list may be half full.
+pub(super) fn heap_bytes(text: &str, is_plain: bool) -> u64 {
+    // A partition is stored with its epoch. It is also in the list of its resource's partitions, and the list may be half full.
     let partition = match is_plain {
         true => 0,
-        false => {
-            size_of::<PartitionedKey>() + 4 * size_of::<usize>() + ALLOCATION_BYTES + RESOURCE_BYTES
-        }
+        false => size_of::<Key>() + 5 * size_of::<usize>() + ALLOCATION_BYTES + RESOURCE_BYTES,
     };
     (text.len() + ALLOCATION_BYTES + LISTED_BYTES + partition) as u64
 }
@@ -298,10 +321,39 @@ const LISTED_BYTES: usize = 20 * size_of::<usize>();
 /// The memory of a resource that has partitions, in bytes.
 const RESOURCE_BYTES: usize = 128;
 
+/// A resource, as whoever looks it up has it. The text is not divided before it is compared.
+#[derive(Clone, Copy, Debug)]
+enum ResourceText<'a> {
+    Text(&'a str),
+    Parts(ResourceRef<'a>),
+}
+
+impl ResourceText<'_> {
+    /// True if `text` is that of the resource.
+    fn is(&self, text: &str) -> bool {
+        match self {
+            Self::Text(own) => *own == text,
+            Self::Parts(parts) => parts.is(text),
+        }
+    }
+}
+
+impl PartialEq for ResourceText<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        let parts = |it: &Self| match *it {
+            ResourceText::Text(text) => ResourceRef::of(text),
+            ResourceText::Parts(parts) => parts,
+        };
+        parts(self) == parts(other)
+    }
+}
+
+impl Eq for ResourceText<'_> {}
+
 /// A key, borrowed for a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyRef<'a> {
-    resource: ResourceRef<'a>,
+    resource: ResourceText<'a>,
     resource_hash: u64,
     partition: Partition,
 }
@@ -312,7 +364,7 @@ impl<'a> KeyRef<'a> {
         let resource = resource.into();
         Self {
             resource_hash: resource.keyed_hash(),
-            resource,
+            resource: ResourceText::Parts(resource),
             partition: Partition {
                 identity,
                 content: None,
@@ -324,6 +376,11 @@ impl<'a> KeyRef<'a> {
     /// A keyed hash of it.
     pub(in crate::cache) fn keyed_hash(&self) -> u64 {
         self.partition.keyed_hash(self.resource_hash)
+    }
+
+    /// True if it is the key in `partition` of the resource with this text.
+    pub(super) fn is(self, text: &str, partition: Partition) -> bool {
+        self.partition == partition && self.resource.is(text)
     }
 
     /// True if the key has an identity: then shared responses may be stored for it too.
@@ -344,99 +401,20 @@ impl<'a> KeyRef<'a> {
 impl<'a> From<&'a Key> for KeyRef<'a> {
     fn from(key: &'a Key) -> Self {
         Self {
-            resource: key.resource.parts(),
-            resource_hash: key.resource.hash,
             partition: key.partition(),
+            ..Self::from(&key.resource)
         }
     }
 }
 
-/// A time between two invalidations of a resource. The keys of the resource that have an identity or a body share it, so an
-/// invalidation ends it for all of them, however many there are.
-#[derive(Debug, Default)]
-pub(in crate::cache) struct Epoch(AtomicBool);
-
-impl Epoch {
-    pub(in crate::cache) fn end(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    fn has_ended(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
-/// A key as the store holds it. Most keys are a resource alone, and take no memory for more.
-#[derive(Clone, Debug)]
-pub(in crate::cache) enum StoredKey {
-    Plain(Arc<str>),
-    Partitioned(Arc<PartitionedKey>),
-}
-
-/// A key with an identity or a body, and the epoch of its resource.
-#[derive(Debug)]
-pub(in crate::cache) struct PartitionedKey {
-    key: Key,
-    epoch: Arc<Epoch>,
-}
-
-impl StoredKey {
-    /// `key` in an epoch of its resource; `None` for a key without identity and body.
-    pub(in crate::cache) fn new(key: &Key, epoch: Option<Arc<Epoch>>) -> Self {
-        match epoch {
-            None => Self::Plain(Arc::clone(&key.resource.text)),
-            Some(epoch) => Self::Partitioned(Arc::new(PartitionedKey {
-                key: key.clone(),
-                epoch,
-            })),
+impl<'a> From<&'a Resource> for KeyRef<'a> {
+    /// The key of a resource in the shared partition, without a body.
+    fn from(resource: &'a Resource) -> Self {
+        Self {
+            resource: ResourceText::Text(&resource.text),
+            resource_hash: resource.hash,
+            partition: Partition::default(),
         }
-    }
-
-    /// True if it is `key`, and not outdated.
-    pub(in crate::cache) fn is(&self, key: KeyRef<'_>) -> bool {
-        let is_same = match self {
-            Self::Plain(text) => key.resource.is(text) && key.partition.is_plain(),
-            Self::Partitioned(stored) => {
-                let stored = &stored.key;
-                stored.partition() == key.partition && key.resource.is(&stored.resource.text)
-            }
-        };
-        is_same && !self.is_outdated()
-    }
-
-    /// The memory of the key beyond the overhead of an entry, in bytes.
-    pub(in crate::cache) fn heap_bytes(&self) -> u64 {
-        match self {
-            Self::Plain(text) => heap_bytes(text, true),
-            Self::Partitioned(stored) => {
-                heap_bytes(&stored.key.resource.text, stored.key.partition().is_plain())
-            }
-        }
-    }
-
-    /// True if an invalidation has left the key behind.
-    pub(in crate::cache) fn is_outdated(&self) -> bool {
-        self.epoch().is_some_and(|epoch| epoch.has_ended())
-    }
-
-    pub(in crate::cache) fn key(&self) -> Key {
-        match self {
-            Self::Plain(text) => Partition::default().of(Resource::from_text(Arc::clone(text))),
-            Self::Partitioned(stored) => stored.key.clone(),
-        }
-    }
-
-    /// The resource and the epoch in which it was stored; `None` if it has neither an identity nor a body.
-    pub(in crate::cache) fn partitioned(&self) -> Option<(&Resource, &Arc<Epoch>)> {
-        match self {
-            Self::Plain(_) => None,
-            Self::Partitioned(stored) => Some((&stored.key.resource, &stored.epoch)),
-        }
-    }
-
-    /// The epoch in which it was stored; `None` if it has neither an identity nor a body.
-    pub(in crate::cache) fn epoch(&self) -> Option<&Arc<Epoch>> {
-        self.partitioned().map(|(_, epoch)| epoch)
     }
 }
 
@@ -445,31 +423,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stored_key_is_the_borrowed_one_until_its_epoch_ends() {
-        for target in ["/", "/a?b", ""] {
-            let key = Key {
-                resource: Resource::new(target),
-                identity: None,
-                content: None,
-                is_recorded: false,
-            };
-            let plain = KeyRef::new(target, None);
-            assert_eq!(plain, KeyRef::from(&key));
-            assert!(StoredKey::new(&key, None).is(plain));
-            let epoch = Arc::new(Epoch::default());
-            let stored = StoredKey::new(&key, Some(Arc::clone(&epoch)));
-            assert!(stored.is(plain));
-            epoch.end();
-            assert!(!stored.is(plain));
+    fn a_resource_is_of_the_parts_that_it_is_made_of() {
+        let hosts = [None, Some(&b"h"[..]), Some(b"h i"), Some(b"\xfc\n")];
+        let parts = ["/", "/a?b"].into_iter().flat_map(|target| {
+            let scopes = [None, Some("http://a"), Some("http://a\t/b*")];
+            let of = move |scope| hosts.map(|host| (target, host, scope));
+            scopes.into_iter().flat_map(of)
+        });
+        let parts: Vec<_> = parts.collect();
+        for one in &parts {
+            let resource = Resource::of(one.0, one.1, one.2);
+            for other in &parts {
+                let is_of = resource.is_of(other.0, other.1, other.2);
+                assert_eq!(is_of, one == other, "{one:?} {other:?}");
+            }
         }
-        let hosted = Key {
-            resource: Resource::of("/a", Some(b"h"), None),
-            identity: None,
-            content: None,
-            is_recorded: false,
-        };
-        let plain = KeyRef::new("/a", None);
-        assert!(!StoredKey::new(&hosted, None).is(plain));
-        assert_eq!(size_of::<StoredKey>(), 2 * size_of::<usize>());
     }
 }

@@ -17,5 +17,6 @@ pub(super) mod resource_records;
 pub(super) mod shared_list;
 pub(super) mod slots;
 pub(super) mod stored;
+mod stored_key;
 pub(super) mod table;
 mod use_counts;

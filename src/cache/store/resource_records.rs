@@ -6,10 +6,7 @@ use foldhash::fast::RandomState;
 
 use crate::cache::{
     found::Cleared,
-    store::{
-        key::{Epoch, Resource},
-        slots::Slots,
-    },
+    store::{key::Resource, slots::Slots, stored_key::Epoch},
 };
 
 /// How many parts there are. A part that grows moves all that is in it, which takes a millisecond for 10,000 resources.

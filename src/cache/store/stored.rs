@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use arc_swap::ArcSwapOption;
 
 use crate::cache::store::{
-    budget::Budget, changes::Watch, entry::Entry, key::StoredKey, shared_list::SharedList,
+    budget::Budget, changes::Watch, entry::Entry, shared_list::SharedList, stored_key::StoredKey,
     use_counts::UseCounts,
 };
 

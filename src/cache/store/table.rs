@@ -18,11 +18,12 @@ use crate::cache::{
         disposal::{Disposal, Pace},
         entry::Entry,
         index::{IndexWriter, SharedIndex},
-        key::{Epoch, Key, Partition, Resource, StoredKey},
+        key::{Key, KeyRef, Resource},
         order::{EvictionOrder, TurnsLeft},
         resource_records::{ResourceRecord, ResourceRecords},
         slots::Slots,
         stored::{Stored, StoredPlace, total_bytes},
+        stored_key::{Epoch, StoredKey},
     },
 };
 
@@ -88,7 +89,7 @@ impl EntryTable {
     }
 
     /// What is stored for `key`. This does not count as a use.
-    pub(in crate::cache) fn peek(&self, key: &Key) -> Option<Arc<Stored>> {
+    pub(in crate::cache) fn peek<'k>(&self, key: impl Into<KeyRef<'k>>) -> Option<Arc<Stored>> {
         Guard::into_inner(self.index.find(key.into()))
     }
 
@@ -221,7 +222,7 @@ impl EntryTable {
     }
 
     /// Removes what is stored for `key`. Returns what was removed.
-    pub(in crate::cache) fn remove(&mut self, key: &Key) -> Cleared {
+    pub(in crate::cache) fn remove<'k>(&mut self, key: impl Into<KeyRef<'k>>) -> Cleared {
         let Some(stored) = self.peek(key) else {
             return Cleared::default();
         };
@@ -233,7 +234,7 @@ impl EntryTable {
 
     /// Removes all keys of `resource`, of every identity and every body. Most of their memory is freed by [`EntryTable::sweep`].
     pub(in crate::cache) fn remove_resource(&mut self, resource: &Resource) -> Cleared {
-        let mut cleared = self.remove(&Partition::default().of(resource.clone()));
+        let mut cleared = self.remove(resource);
         if let Some(record) = self.resources.remove(resource) {
             record.epoch.end();
             cleared.entries += record.total.entries;
@@ -289,6 +290,9 @@ impl EntryTable {
 
     /// Frees what was set aside, here if it is small. It waits for more if that `is_expected`.
     pub(in crate::cache) fn free_aside(&mut self, is_expected: bool) {
+        if self.aside.is_empty() {
+            return;
+        }
         let bytes: u64 = self.aside.iter().map(|stored| stored.weight_bytes()).sum();
         if is_expected && bytes < SET_ASIDE_BYTES {
             return;
@@ -387,9 +391,7 @@ impl EntryTable {
         let end = record.map_or(0, |record| record.partitions.end());
         for number in from..=end {
             let go_on = match number.checked_sub(1) {
-                None => see(self
-                    .peek(&Partition::default().of(resource.clone()))
-                    .as_deref()),
+                None => see(self.peek(resource).as_deref()),
                 Some(shelf) => {
                     let slot = record.and_then(|record| record.partitions.get(shelf));
                     see(slot

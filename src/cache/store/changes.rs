@@ -9,17 +9,16 @@
 //! The actor remembers with each stored key how high the last two were when it looked at the key ([`Watch`]). A worker that
 //! finds them higher asks the actor. About a thousand counters of each kind are shared by all resources.
 
-use std::{
-    hash::RandomState,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, AtomicU64, Ordering},
 };
+
+use foldhash::quality::RandomState;
 
 use crate::cache::store::{
     key::Resource,
-    related::{PathGroup, concerned_groups, groups_of},
+    related::{PathGroup, PathGroups, concerned_groups, groups_of},
 };
 
 /// With more counters, a change concerns fewer other resources.
@@ -58,6 +57,7 @@ pub(in crate::cache) struct ChangeCounts {
     resources: Counters,
     doubts: Counters,
     related: Counters,
+    /// Keyed, because clients choose paths.
     hasher: RandomState,
 }
 
@@ -88,7 +88,7 @@ impl ChangeCounts {
             resources: Counters::new(),
             doubts: Counters::new(),
             related: Counters::new(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
         })
     }
 
@@ -140,12 +140,12 @@ impl ChangeCounts {
     }
 
     /// The groups of paths that an unsafe request to `resource` concerns.
-    pub(in crate::cache) fn concerned_groups(&self, resource: &Resource) -> Vec<PathGroup> {
+    pub(in crate::cache) fn concerned_groups(&self, resource: &Resource) -> PathGroups {
         concerned_groups(&self.hasher, resource)
     }
 
     /// The groups of paths that `resource` belongs to.
-    pub(in crate::cache) fn groups_of(&self, resource: &Resource) -> Vec<PathGroup> {
+    pub(in crate::cache) fn groups_of(&self, resource: &Resource) -> PathGroups {
         groups_of(&self.hasher, resource)
     }
 
@@ -154,7 +154,7 @@ impl ChangeCounts {
         let groups = is_guess.then(|| self.groups_of(resource));
         let short = |number: usize| u16::try_from(number).unwrap_or_default();
         let number = |group: &PathGroup| short(index(group.hash()));
-        let numbers = |groups: Vec<PathGroup>| groups.iter().map(number).collect();
+        let numbers = |groups: PathGroups| groups.iter().map(number).collect();
         let watch = Watch {
             doubts: short(counter(resource)),
             related: groups.map(|groups| Box::new(RelatedCounters(numbers(groups)))),

@@ -7,7 +7,10 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher, Hash as _, Hasher},
+    ops::Deref,
 };
+
+use foldhash::fast::RandomState;
 
 use crate::{
     cache::{fetches::reader::FetchId, store::key::Resource},
@@ -16,6 +19,8 @@ use crate::{
 
 /// How many levels of a path are told apart. A request to a deeper path concerns all paths below its first levels.
 const MAX_LEVELS: usize = 16;
+/// The most groups of a path: the root, one for each level, and one for the path alone.
+const MAX_PATH_GROUPS: usize = MAX_LEVELS + 2;
 /// The most groups whose last change is remembered.
 const MAX_GROUPS: usize = 8192;
 
@@ -30,81 +35,111 @@ impl PathGroup {
     }
 }
 
-#[derive(Hash)]
+#[derive(Clone, Copy, Hash)]
 enum PathExtent {
     Alone,
     WithAllBelow,
 }
 
-/// The hashes of a path and of those above it, from the root on.
-struct PathLevels<H> {
-    levels: Vec<H>,
-    /// True if the path has more levels than are told apart.
-    is_cut: bool,
+/// Groups that a path concerns or belongs to.
+#[derive(Debug)]
+pub(in crate::cache) struct PathGroups {
+    groups: [PathGroup; MAX_PATH_GROUPS],
+    len: usize,
 }
 
-impl<H: Hasher + Clone> PathLevels<H> {
-    fn of(hasher: &impl BuildHasher<Hasher = H>, resource: &Resource) -> Self {
-        let target = resource.target();
-        let path = target.split_once('?').map_or(target, |(path, _)| path);
-        let Some(path) = path.strip_prefix('/') else {
-            let levels = Vec::new();
-            return Self {
-                levels,
-                is_cut: false,
-            };
-        };
-        let mut state = hasher.build_hasher();
-        resource.host().hash(&mut state);
-        resource.origin().hash(&mut state);
-        let mut levels = vec![state.clone()];
-        let path = path.trim_end_matches('/');
-        let mut segments = path.split('/').filter(|_| !path.is_empty());
-        for segment in segments.by_ref().take(MAX_LEVELS) {
-            segment.hash(&mut state);
-            levels.push(state.clone());
-        }
+impl Deref for PathGroups {
+    type Target = [PathGroup];
+
+    fn deref(&self) -> &[PathGroup] {
+        self.groups.get(..self.len).unwrap_or_default()
+    }
+}
+
+impl PathGroups {
+    fn none() -> Self {
         Self {
-            levels,
-            is_cut: segments.next().is_some(),
+            groups: [PathGroup(0); MAX_PATH_GROUPS],
+            len: 0,
+        }
+    }
+
+    fn add(&mut self, level: &(impl Hasher + Clone), extent: PathExtent) {
+        let mut state = level.clone();
+        extent.hash(&mut state);
+        if let Some(group) = self.groups.get_mut(self.len) {
+            *group = PathGroup(state.finish());
+            self.len += 1;
         }
     }
 }
 
-fn group<H: Hasher + Clone>(level: &H, extent: PathExtent) -> PathGroup {
-    let mut state = level.clone();
-    extent.hash(&mut state);
-    PathGroup(state.finish())
+/// Where a level of a path is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PathLevel {
+    Above,
+    /// The path itself.
+    Own,
+    /// The last one that is told apart, of a path that has more.
+    Last,
+}
+
+/// Shows `see` the hash of each level of a path, from the root on. Nothing if the target is not a path.
+fn each_level<H: Hasher + Clone>(
+    hasher: &impl BuildHasher<Hasher = H>,
+    resource: &Resource,
+    mut see: impl FnMut(&H, PathLevel),
+) {
+    let parts = resource.parts();
+    let [b'/', path @ ..] = parts.path().as_bytes() else {
+        return;
+    };
+    let mut state = hasher.build_hasher();
+    (parts.host, parts.origin()).hash(&mut state);
+    let slashes = path.iter().rev().take_while(|byte| **byte == b'/').count();
+    let mut left = path.get(..path.len() - slashes).unwrap_or_default();
+    for _ in 0..MAX_LEVELS {
+        if left.is_empty() {
+            break;
+        }
+        see(&state, PathLevel::Above);
+        let end = left.iter().position(|byte| *byte == b'/');
+        state.write(left.get(..end.unwrap_or(left.len())).unwrap_or_default());
+        state.write_u8(b'/');
+        left = end.and_then(|end| left.get(end + 1..)).unwrap_or_default();
+    }
+    match left.is_empty() {
+        true => see(&state, PathLevel::Own),
+        false => see(&state, PathLevel::Last),
+    }
 }
 
 /// The groups that an unsafe request to `resource` concerns. Empty if the target is not a path.
 pub(in crate::cache) fn concerned_groups<H: Hasher + Clone>(
     hasher: &impl BuildHasher<Hasher = H>,
     resource: &Resource,
-) -> Vec<PathGroup> {
-    let path = PathLevels::of(hasher, resource);
-    let Some((own, above)) = path.levels.split_last() else {
-        return Vec::new();
-    };
-    let above = above.iter().map(|level| group(level, PathExtent::Alone));
-    above
-        .chain([group(own, PathExtent::WithAllBelow)])
-        .collect()
+) -> PathGroups {
+    let mut groups = PathGroups::none();
+    each_level(hasher, resource, |hash, level| match level {
+        PathLevel::Above => groups.add(hash, PathExtent::Alone),
+        PathLevel::Own | PathLevel::Last => groups.add(hash, PathExtent::WithAllBelow),
+    });
+    groups
 }
 
 /// The groups that `resource` belongs to. Empty if the target is not a path.
 pub(in crate::cache) fn groups_of<H: Hasher + Clone>(
     hasher: &impl BuildHasher<Hasher = H>,
     resource: &Resource,
-) -> Vec<PathGroup> {
-    let path = PathLevels::of(hasher, resource);
-    let below = path
-        .levels
-        .iter()
-        .map(|level| group(level, PathExtent::WithAllBelow));
-    let own = path.levels.last().filter(|_| !path.is_cut);
-    let own = own.map(|level| group(level, PathExtent::Alone));
-    below.chain(own).collect()
+) -> PathGroups {
+    let mut groups = PathGroups::none();
+    each_level(hasher, resource, |hash, level| {
+        groups.add(hash, PathExtent::WithAllBelow);
+        if level == PathLevel::Own {
+            groups.add(hash, PathExtent::Alone);
+        }
+    });
+    groups
 }
 
 /// A successful unsafe request.
@@ -119,7 +154,7 @@ pub(in crate::cache) struct UnsafeRequest {
 /// The last unsafe request that concerned each group of paths.
 #[derive(Debug, Default)]
 pub(in crate::cache) struct UnsafeRequests {
-    by_group: HashMap<PathGroup, UnsafeRequest>,
+    by_group: HashMap<PathGroup, UnsafeRequest, RandomState>,
     /// The newest of those that were forgotten. It may concern any path. `None` if none was forgotten.
     forgotten: Option<UnsafeRequest>,
 }
@@ -128,8 +163,9 @@ impl UnsafeRequests {
     /// Notes a request that concerns these groups. Returns true if older ones were forgotten: they concern all paths from
     /// now on.
     pub(in crate::cache) fn note(&mut self, groups: &[PathGroup], request: UnsafeRequest) -> bool {
-        self.by_group
-            .extend(groups.iter().map(|group| (*group, request)));
+        for group in groups {
+            self.by_group.insert(*group, request);
+        }
         let is_full = self.by_group.len() > MAX_GROUPS;
         if is_full {
             self.forget_older_half();
@@ -178,8 +214,7 @@ impl UnsafeRequests {
 
 #[cfg(test)]
 mod tests {
-    use std::hash::RandomState;
-
+    use foldhash::quality::RandomState;
     use proptest::prelude::*;
 
     use super::*;
@@ -193,7 +228,7 @@ mod tests {
 
     /// Whether an unsafe request to `changed` concerns the responses of `stored`.
     fn concerns(changed: &Resource, stored: &Resource) -> bool {
-        let hasher = RandomState::new();
+        let hasher = RandomState::default();
         let mut requests = UnsafeRequests::default();
         requests.note(&concerned_groups(&hasher, changed), request(1));
         requests.last(&groups_of(&hasher, stored)).is_some()
@@ -232,6 +267,17 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_segment_is_a_level() {
+        let concerns =
+            |changed: &str, stored: &str| concerns(&Resource::new(changed), &Resource::new(stored));
+        assert!(concerns("/a//b", "/a//b/c"));
+        assert!(concerns("/a//b//", "/a//b"));
+        assert!(concerns("/a//b", "/a"));
+        assert!(!concerns("/a//b", "/a/b"));
+        assert!(!concerns("//a", "/a"));
+    }
+
+    #[test]
     fn another_host_is_not_concerned() {
         let on = |host: &str| Resource::of("/items", Some(host.as_bytes()), None);
         assert!(concerns(&on("a"), &on("a")));
@@ -253,7 +299,7 @@ mod tests {
 
     #[test]
     fn what_is_forgotten_concerns_all_paths() {
-        let hasher = RandomState::new();
+        let hasher = RandomState::default();
         let mut requests = UnsafeRequests::default();
         let other = groups_of(&hasher, &Resource::new("/other/path"));
         assert!(requests.is_empty());

@@ -107,7 +107,7 @@ impl Handler<Invalidate> for CacheActor {
             self.store.note_unsafe(resource, request);
         }
         let mut cleared = Cleared::default();
-        for resource in &invalidate.resources {
+        for resource in invalidate.resources.iter() {
             self.void(resource, invalidate.by);
             let removed = self.store.invalidate(resource);
             cleared.entries += removed.entries;
@@ -123,7 +123,7 @@ impl Handler<Invalidate> for CacheActor {
                 ToldOthers::default()
             }
             false => self.tell_others(|| SharedEnd::Resources {
-                resources: invalidate.resources,
+                resources: invalidate.resources.to_vec(),
                 related: invalidate.related.map(|(resource, _)| resource),
             }),
         };

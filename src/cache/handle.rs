@@ -198,7 +198,7 @@ impl Cache {
             let groups = self.changes.concerned_groups(&resource);
             self.changes.doubt_related(&groups);
         }
-        for resource in &resources {
+        for resource in resources.iter() {
             self.doubt(resource);
         }
     }

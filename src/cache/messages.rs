@@ -112,7 +112,7 @@ pub enum RemovalReach {
 #[rtype(result = "Removal")]
 pub struct Invalidate {
     /// The resources.
-    pub resources: Vec<Resource>,
+    pub resources: Arc<[Resource]>,
     /// The fetch whose response causes this, which is not voided; `None` if there is no such fetch.
     pub(super) by: Option<FetchId>,
     /// The unsafe request whose related paths are concerned, and when it had its response; `None` if there is none.
@@ -123,9 +123,9 @@ pub struct Invalidate {
 
 impl Invalidate {
     /// Invalidates `resources`. The fetch of `ticket`, whose response causes this, may still store that response.
-    pub fn new(resources: Vec<Resource>, ticket: Option<&FetchTicket>) -> Self {
+    pub fn new(resources: impl Into<Arc<[Resource]>>, ticket: Option<&FetchTicket>) -> Self {
         Self {
-            resources,
+            resources: resources.into(),
             by: ticket.map(FetchTicket::id),
             related: None,
             is_from_others: false,
@@ -135,7 +135,7 @@ impl Invalidate {
     /// Invalidates what another instance has invalidated, as an unsafe request to the resource of `related` did.
     pub(super) fn from_others(resources: Vec<Resource>, related: Option<(Resource, Time)>) -> Self {
         Self {
-            resources,
+            resources: resources.into(),
             by: None,
             related,
             is_from_others: true,

@@ -1,6 +1,6 @@
 //! What an unsafe request invalidates (RFC 9111, 4.4).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use actix_web::http::{
     StatusCode,
@@ -21,7 +21,7 @@ use crate::{
 pub(crate) fn invalidated_resources(
     forwarded: &ForwardedRequest,
     headers: &HeaderMap,
-) -> Vec<Resource> {
+) -> Arc<[Resource]> {
     let config = &forwarded.config;
     let prefix = forwarded.origin().path_prefix();
     let host = forwarded.preserved_host().map(HeaderValue::as_bytes);
@@ -36,29 +36,37 @@ pub(crate) fn invalidated_resources(
     let named = named
         .iter()
         .filter_map(|target| target.strip_prefix(prefix));
-    let own = forwarded.origin_target();
-    let mut resources = vec![forwarded.key.resource.clone()];
-    for target in std::iter::once(&*own).chain(named) {
-        let keys = config.keys_for(forwarded.first_origin(), target, host);
-        let keys = keys.flat_map(|(target, host, scope)| {
-            let told = Some(told_client::key_host(host, &forwarded.told));
-            let over_tls = config.serves_both_schemes().then(|| {
+    let target = forwarded.origin_target();
+    let own = &forwarded.key.resource;
+    let mut others = Vec::new();
+    let mut add = |target: &str, host: Option<&[u8]>, scope: Option<&str>| {
+        if own.is_of(target, host, scope) {
+            return;
+        }
+        let resource = Resource::of(target, host, scope);
+        if !others.contains(&resource) {
+            others.push(resource);
+        }
+    };
+    for target in std::iter::once(&*target).chain(named) {
+        for (target, host, scope) in config.keys_for(forwarded.first_origin(), target, host) {
+            add(&target, host, scope);
+            if let Some(told) = told_client::key_host(host, &forwarded.told) {
+                add(&target, Some(&told), scope);
+            }
+            if config.serves_both_schemes() {
                 let client = ForwardedClient::default().over_tls(false);
-                told_client::key_host(host, &client)
-            });
-            let told = told.into_iter().chain(over_tls).flatten();
-            let told = told.map(|host| Resource::of(&target, Some(&host), scope));
-            std::iter::once(Resource::of(&target, host, scope))
-                .chain(told)
-                .collect::<Vec<_>>()
-        });
-        for resource in keys {
-            if !resources.contains(&resource) {
-                resources.push(resource);
+                if let Some(told) = told_client::key_host(host, &client) {
+                    add(&target, Some(&told), scope);
+                }
             }
         }
     }
-    resources
+    if others.is_empty() {
+        return [own.clone()].into();
+    }
+    others.insert(0, own.clone());
+    others.into()
 }
 
 /// The target URI of the request to the origin (RFC 9110, 7.1).
@@ -113,18 +121,18 @@ fn uri_at<'a>(
 
 /// Invalidates the target of an unsafe request when it is dropped. The client may leave or the origin break off while
 /// the request is under way: then nobody knows whether the origin has carried it out.
-pub(crate) struct InvalidateOnDrop {
-    target: Option<(Cache, Resource)>,
+pub(crate) struct InvalidateOnDrop<'a> {
+    target: Option<(&'a Cache, &'a Resource)>,
     /// Dropped after it was invalidated.
     _counted: Option<CountedRequest>,
 }
 
-impl InvalidateOnDrop {
+impl<'a> InvalidateOnDrop<'a> {
     /// Armed if `forwarded` is unsafe.
-    pub(crate) fn of(cache: &Cache, forwarded: &ForwardedRequest) -> Self {
+    pub(crate) fn of(cache: &'a Cache, forwarded: &'a ForwardedRequest) -> Self {
         let is_unsafe = forwarded.invalidates(StatusCode::OK);
         Self {
-            target: is_unsafe.then(|| (cache.clone(), forwarded.key.resource.clone())),
+            target: is_unsafe.then_some((cache, &forwarded.key.resource)),
             _counted: is_unsafe.then(|| cache.begin_unsafe_request()),
         }
     }
@@ -135,11 +143,11 @@ impl InvalidateOnDrop {
     }
 }
 
-impl Drop for InvalidateOnDrop {
+impl Drop for InvalidateOnDrop<'_> {
     fn drop(&mut self) {
         if let Some((cache, resource)) = self.target.take() {
-            let invalidate = Invalidate::new(vec![resource.clone()], None);
-            cache.force_invalidate(invalidate.with_related(resource, clock::now()));
+            let invalidate = Invalidate::new([resource.clone()], None);
+            cache.force_invalidate(invalidate.with_related(resource.clone(), clock::now()));
         }
     }
 }

@@ -71,10 +71,6 @@ pub enum Coalescing {
 
 /// The result of a [`Claim`].
 #[derive(Debug)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "it is moved once for each fetch, and a box would cost each an allocation"
-)]
 pub enum Claimed {
     /// The stored responses have changed since the lookup: decide again.
     Changed(Found),

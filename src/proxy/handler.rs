@@ -307,13 +307,13 @@ async fn load_from_tiers(
 ) -> Option<FetchTicket> {
     if disk.is_to_be_asked(plan) {
         match disk.load(ticket, now).await {
-            Loaded::Not(unused) => ticket = *unused,
+            Loaded::Not(unused) => ticket = unused,
             Loaded::InMemory | Loaded::LookAgain => return None,
         }
     }
     if shared.is_to_be_asked(plan, &ticket) {
         match shared.load(ticket, plan, now).await {
-            Loaded::Not(unused) => ticket = *unused,
+            Loaded::Not(unused) => ticket = unused,
             Loaded::InMemory | Loaded::LookAgain => return None,
         }
     }

@@ -35,7 +35,7 @@ pub enum Loaded {
     /// It is not in memory, but what memory has for the key has changed: look up again.
     LookAgain,
     /// The response cannot be loaded: fetch from the origin.
-    Not(Box<FetchTicket>),
+    Not(FetchTicket),
 }
 
 impl Cache {
@@ -95,7 +95,7 @@ impl Cache {
             StoredBody::Memory(bytes) => body_of(bytes, ticket.budget()),
             StoredBody::Large(large) => match read(&large, &ticket).await {
                 Ok(in_memory) => in_memory.unwrap_or_else(|| Body::on_disk(large)),
-                Err(_) => return Loaded::Not(ticket.into()),
+                Err(_) => return Loaded::Not(ticket),
             },
         };
         let entry = response.head.with_body(body, ticket.budget());
@@ -103,7 +103,7 @@ impl Cache {
             .load(ticket.disk_source(), (response.key, entry), now)
             .await
         {
-            Ok(PutOutcome::NoRoom) | Err(_) => Loaded::Not(ticket.into()),
+            Ok(PutOutcome::NoRoom) | Err(_) => Loaded::Not(ticket),
             Ok(PutOutcome::Stored | PutOutcome::StoredStale) => Loaded::InMemory,
             Ok(PutOutcome::Void | PutOutcome::Outdated) => Loaded::LookAgain,
         }

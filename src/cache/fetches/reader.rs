@@ -198,8 +198,9 @@ impl FetchState {
         self.notify();
     }
 
-    /// Notes how the fetch ended. Only the first call has an effect.
-    pub(in crate::cache) fn ended(&self, end: FetchEnd) {
+    /// Notes how the fetch ended, and what has happened then. Only the first of each has an effect.
+    pub(in crate::cache) fn ended(&self, event: FetchEvent, end: FetchEnd) {
+        let _ = self.outcome.set(event);
         let _ = self.end.set(end);
         self.notify();
     }

@@ -40,7 +40,11 @@ const LARGE_BYTES: u64 = 32 * 1024;
 /// after a Clear or an invalidation. If the response may be stored, a [`BodyWriter`](crate::cache::BodyWriter) takes the
 /// ticket. A ticket that is dropped unused releases the followers.
 #[derive(Debug)]
-pub struct FetchTicket {
+pub struct FetchTicket(Box<TicketParts>);
+
+/// What a ticket consists of. It is in a box, because tickets are often moved.
+#[derive(Debug)]
+struct TicketParts {
     id: FetchId,
     key: Key,
     recipients: Arc<TicketRecipients>,
@@ -85,7 +89,7 @@ impl FetchTicket {
         max_object_bytes: u64,
         (result, claimed): (FetchResult, Time),
     ) -> Self {
-        Self {
+        Self(Box::new(TicketParts {
             id,
             _key_charge: budget.charge(key.heap_bytes()),
             key,
@@ -106,7 +110,7 @@ impl FetchTicket {
             lease: None,
             unclaimed: None,
             bytes_of: None,
-        }
+        }))
     }
 
     /// The ticket of a fetch that `known` spares the claim. It stores nothing.
@@ -120,9 +124,9 @@ impl FetchTicket {
         let result = (FetchResult::Unused, now);
         let id = FetchId::default();
         let mut ticket = Self::new(id, key, recipients, budget, known.max_object_bytes, result);
-        ticket.path_not_stored = known.path_not_stored;
-        ticket.is_hit_for_miss = true;
-        ticket.unclaimed = Some(Arc::clone(known));
+        ticket.0.path_not_stored = known.path_not_stored;
+        ticket.0.is_hit_for_miss = true;
+        ticket.0.unclaimed = Some(Arc::clone(known));
         ticket
     }
 
@@ -134,14 +138,14 @@ impl FetchTicket {
         changes: &ChangeCounts,
         until: Time,
     ) -> Option<KnownMiss> {
-        let claimed_at = self.claimed_at.filter(|_| reason.is_lasting())?;
+        let claimed_at = self.0.claimed_at.filter(|_| reason.is_lasting())?;
         Some(KnownMiss {
-            recipients: Arc::clone(&self.recipients),
-            max_object_bytes: self.max_object_bytes,
-            path_not_stored: self.path_not_stored,
+            recipients: Arc::clone(&self.0.recipients),
+            max_object_bytes: self.0.max_object_bytes,
+            path_not_stored: self.0.path_not_stored,
             reason,
             claimed_at,
-            related: changes.watch(&self.key.resource, true),
+            related: changes.watch(&self.0.key.resource, true),
             until,
             has_ended: AtomicBool::new(false),
         })
@@ -149,30 +153,30 @@ impl FetchTicket {
 
     /// What has spared it the claim; `None` if it was claimed.
     pub(in crate::cache) fn unclaimed_since(&self) -> Option<&KnownMiss> {
-        self.unclaimed.as_deref()
+        self.0.unclaimed.as_deref()
     }
 
     /// The same ticket for a fetch that began with `unclaimed`.
     #[must_use]
     pub(in crate::cache) fn begun_with(mut self, unclaimed: &Self) -> Self {
-        (self.begun, self.claimed) = (unclaimed.begun, unclaimed.claimed);
+        (self.0.begun, self.0.claimed) = (unclaimed.0.begun, unclaimed.0.claimed);
         self
     }
 
     pub(in crate::cache) fn key(&self) -> &Key {
-        &self.key
+        &self.0.key
     }
 
     /// Notes that requests for the key do not wait for each other. `claimed_at` is the resource, if they need no claim as long
     /// as it is unchanged.
     pub(in crate::cache) fn mark_hit_for_miss(&mut self, claimed_at: Option<Snapshot>) {
-        self.is_hit_for_miss = true;
-        self.claimed_at = claimed_at;
+        self.0.is_hit_for_miss = true;
+        self.0.claimed_at = claimed_at;
     }
 
     /// Whether the last response for the key was not storable, and the next one will probably not be either.
     pub fn is_hit_for_miss(&self) -> bool {
-        self.is_hit_for_miss
+        self.0.is_hit_for_miss
     }
 
     /// The same ticket for a cache with a store on disk. Nothing may be loaded from it if `removals`, the number of responses
@@ -184,31 +188,31 @@ impl FetchTicket {
         removals: Option<u64>,
         may_write_file: bool,
     ) -> Self {
-        self.disk = Some(Arc::clone(disk));
-        self.removals = removals;
-        self.may_write_file = may_write_file;
+        self.0.disk = Some(Arc::clone(disk));
+        self.0.removals = removals;
+        self.0.may_write_file = may_write_file;
         self
     }
 
     /// The store on disk, for a body that is too large for memory. `None` if the body is not to be written.
     pub(in crate::cache) fn file_store(&self) -> Option<&DiskTier> {
-        self.disk().filter(|_| self.may_write_file)
+        self.disk().filter(|_| self.0.may_write_file)
     }
 
     /// The store on disk. `None` if there is none.
     pub(in crate::cache) fn disk(&self) -> Option<&DiskTier> {
-        self.disk.as_deref()
+        self.0.disk.as_deref()
     }
 
     /// Whether a response may be loaded from disk with this ticket.
     pub(in crate::cache) fn may_load(&self) -> bool {
-        self.removals.is_some()
+        self.0.removals.is_some()
     }
 
     /// Where a response comes from that is loaded from disk with this ticket.
     pub(in crate::cache) fn disk_source(&self) -> LoadedFrom {
         LoadedFrom::Disk {
-            removals: self.removals.unwrap_or_default(),
+            removals: self.0.removals.unwrap_or_default(),
         }
     }
 
@@ -225,114 +229,114 @@ impl FetchTicket {
     ) -> Result<PutOutcome, CacheUnavailable> {
         self.make_place(&stored_key, &entry).await?;
         let load = Load {
-            key: self.key.clone(),
-            id: self.id,
+            key: self.0.key.clone(),
+            id: self.0.id,
             from,
             stored_key,
             entry,
             now,
         };
-        let outcome = in_time(self.recipients.load.send(load)).await?;
+        let outcome = in_time(self.0.recipients.load.send(load)).await?;
         if outcome != PutOutcome::NoRoom {
-            self.result = FetchResult::Stored;
-            self.state.happened(FetchEvent::LookAgain);
+            self.0.result = FetchResult::Stored;
+            self.0.state.happened(FetchEvent::LookAgain);
         }
         Ok(outcome)
     }
 
     /// Keeps the right to fetch for all instances until the response is shared, or the fetch has ended.
     pub fn hold(&mut self, lease: FetchLease) {
-        self.lease = Some(lease);
+        self.0.lease = Some(lease);
     }
 
     /// True if this instance has the right to fetch for all instances.
     pub fn has_turn(&self) -> bool {
-        self.lease.is_some()
+        self.0.lease.is_some()
     }
 
     /// Lets the other instances fetch for themselves: the response will not be shared.
     pub fn let_others_fetch(&mut self) {
-        self.lease = None;
+        self.0.lease = None;
     }
 
     /// Ends the fetch before it has begun. It says nothing about the key.
     pub fn unused(mut self) {
-        self.result = FetchResult::Unused;
+        self.0.result = FetchResult::Unused;
     }
 
     pub(in crate::cache) fn mark_path_not_stored(&mut self) {
-        self.path_not_stored = true;
+        self.0.path_not_stored = true;
     }
 
     /// Whether the last response for the path, with any query, was not storable.
     pub fn is_path_not_stored(&self) -> bool {
-        self.path_not_stored
+        self.0.path_not_stored
     }
 
     pub(in crate::cache) fn id(&self) -> FetchId {
-        self.id
+        self.0.id
     }
 
     /// The largest body that is stored in memory, in bytes.
     pub fn max_object_bytes(&self) -> u64 {
-        self.max_object_bytes
+        self.0.max_object_bytes
     }
 
     /// The largest body that is stored in memory or on disk, in bytes.
     pub fn max_stored_bytes(&self) -> u64 {
         let on_disk = self.disk().map_or(0, DiskTier::max_object_bytes);
-        on_disk.max(self.max_object_bytes)
+        on_disk.max(self.0.max_object_bytes)
     }
 
     /// No more requests join the fetch. The present readers read on.
     pub(in crate::cache) fn release(&self) {
-        self.state.happened(FetchEvent::Released);
+        self.0.state.happened(FetchEvent::Released);
     }
 
     /// Ends the fetch without storing its response. The followers fetch for themselves. If the reason lasts, so do requests
     /// in the near future.
     pub fn not_stored(mut self, reason: Reason) {
         if reason.is_lasting() {
-            self.result = FetchResult::NotShareable;
-        } else if self.is_hit_for_miss {
+            self.0.result = FetchResult::NotShareable;
+        } else if self.0.is_hit_for_miss {
             // The response to a condition or a range says nothing about the whole.
             return self.unused();
         }
-        self.refused = Some(reason);
+        self.0.refused = Some(reason);
     }
 
     /// Ends the fetch, which has failed. The failure is the followers' too.
     pub fn failed(self, failure: FetchFailure) {
-        self.state.happened(FetchEvent::Failed(failure));
+        self.0.state.happened(FetchEvent::Failed(failure));
     }
 
     /// Ends the fetch. What it was to confirm is not stored any more, so its followers look again.
     pub fn voided(self) {
-        self.state.happened(FetchEvent::Voided);
+        self.0.state.happened(FetchEvent::Voided);
     }
 
     /// Notes that the body has bytes of `stored`.
     pub(in crate::cache) fn uses_bytes_of(&mut self, stored: &Entry) {
-        self.bytes_of = Some(stored.order());
+        self.0.bytes_of = Some(stored.order());
     }
 
     /// How long the fetch has taken so far.
     pub(in crate::cache) fn age(&self) -> Duration {
-        self.begun.elapsed()
+        self.0.begun.elapsed()
     }
 
     pub(in crate::cache) fn budget(&self) -> &Arc<Budget> {
-        &self.budget
+        &self.0.budget
     }
 
     /// What the followers see.
     pub(in crate::cache) fn state(&self) -> Arc<FetchState> {
-        Arc::clone(&self.state)
+        Arc::clone(&self.0.state)
     }
 
     /// True if other requests wait for the head of this fetch.
     pub fn has_followers(&self) -> bool {
-        self.state.has_followers()
+        self.0.state.has_followers()
     }
 
     /// Makes room for `more_bytes` of a body of which `received_bytes` have arrived.
@@ -344,15 +348,15 @@ impl FetchTicket {
         received_bytes: u64,
         more_bytes: u64,
     ) -> Result<(), Reason> {
-        if received_bytes > self.max_object_bytes {
+        if received_bytes > self.0.max_object_bytes {
             return Err(Reason::TooLarge);
         }
-        if self.budget.has_room(more_bytes) {
+        if self.0.budget.has_room(more_bytes) {
             return Ok(());
         }
         let message = || MakeRoom { bytes: more_bytes };
         loop {
-            match in_time(self.recipients.make_room.send(message())).await {
+            match in_time(self.0.recipients.make_room.send(message())).await {
                 Ok(RoomMade::Enough) => return Ok(()),
                 Ok(RoomMade::NotYet) => {}
                 Ok(RoomMade::None) => return Err(Reason::NoRoom),
@@ -368,7 +372,7 @@ impl FetchTicket {
             entry: Arc::clone(entry),
         };
         while entry.weight_bytes() >= LARGE_BYTES
-            && in_time(self.recipients.make_place.send(message())).await? == RoomMade::NotYet
+            && in_time(self.0.recipients.make_place.send(message())).await? == RoomMade::NotYet
         {
         }
         Ok(())
@@ -386,9 +390,9 @@ impl FetchTicket {
 
     fn end_fetch(&self, result: FetchResult, refused: Option<Reason>) {
         // This ignores the limit of the mailbox, but a fetch sends at most two such messages.
-        self.recipients.end_fetch.do_send(EndFetch {
-            key: self.key.clone(),
-            id: self.id,
+        self.0.recipients.end_fetch.do_send(EndFetch {
+            key: self.0.key.clone(),
+            id: self.0.id,
             result,
             refused,
         });
@@ -404,22 +408,22 @@ impl FetchTicket {
         since: (Time, FetchId),
         age: Duration,
     ) -> Result<PutOutcome, CacheUnavailable> {
-        self.make_place(&entry.key_for(&self.key), &entry).await?;
+        self.make_place(&entry.key_for(&self.0.key), &entry).await?;
         let put = Put {
-            key: self.key.clone(),
-            id: self.id,
+            key: self.0.key.clone(),
+            id: self.0.id,
             entry,
             since,
-            lease: self.lease.take(),
-            now: self.claimed.saturating_add(age),
-            bytes_of: self.bytes_of,
+            lease: self.0.lease.take(),
+            now: self.0.claimed.saturating_add(age),
+            bytes_of: self.0.bytes_of,
         };
-        let outcome = in_time(self.recipients.put.send(put)).await;
+        let outcome = in_time(self.0.recipients.put.send(put)).await;
         if let Ok(PutOutcome::Stored | PutOutcome::StoredStale) = outcome {
-            self.result = FetchResult::Stored;
+            self.0.result = FetchResult::Stored;
         }
         if let Ok(PutOutcome::Void | PutOutcome::StoredStale) = outcome {
-            self.state.happened(FetchEvent::Voided);
+            self.0.state.happened(FetchEvent::Voided);
         }
         outcome
     }
@@ -427,16 +431,15 @@ impl FetchTicket {
 
 impl Drop for FetchTicket {
     fn drop(&mut self) {
-        self.state.happened(FetchEvent::Released);
-        self.state.ended(FetchEnd::Cut);
-        if let Some(known) = &self.unclaimed {
+        self.0.state.ended(FetchEvent::Released, FetchEnd::Cut);
+        if let Some(known) = &self.0.unclaimed {
             // The actor has no such fetch.
-            if self.refused != Some(known.reason) {
+            if self.0.refused != Some(known.reason) {
                 known.end();
             }
-        } else if self.result != FetchResult::Stored {
+        } else if self.0.result != FetchResult::Stored {
             // The actor has ended a fetch whose response it has stored.
-            self.end_fetch(self.result, self.refused);
+            self.end_fetch(self.0.result, self.0.refused);
         }
     }
 }

@@ -134,44 +134,52 @@ impl BodyWriter {
 
     /// Reads the whole `body` and stores it. `open` is called when the headers may be sent: at once, or, if the whole body
     /// came with them, after it was stored.
-    pub async fn run<S, E>(mut self, body: S, open: impl FnOnce(Arc<StoredHead>, BodyReader))
+    pub fn run<S, E>(
+        mut self,
+        body: S,
+        open: impl FnOnce(Arc<StoredHead>, BodyReader),
+    ) -> impl Future<Output = ()>
     where
         S: Stream<Item = Result<Bytes, E>>,
     {
-        let mut body = pin!(body);
         let mut open = Some(open);
-        self.arrived = self.first_chunks(body.as_mut()).await;
-        if self.length != Some(0) {
-            if !self.has_all_arrived()
-                && let Some(open) = open.take()
-            {
-                open(Arc::clone(&self.head), self.reader());
-            }
-            self.state.opened(&self.head, self.length, &self.first);
-        }
-        let end = match self.take_in(body.as_mut()).await {
-            BodyOutcome::Whole if self.errors.as_ref().is_some_and(ErrorsScan::has_errors) => {
-                self.ticket.give_up(Reason::GraphqlErrors);
-                FetchEnd::NotStored(Reason::GraphqlErrors)
-            }
-            BodyOutcome::Whole => self.store().await,
-            BodyOutcome::NotStorable(reason) => {
-                // The body is passed on to readers, so the leader has to be one.
-                if let Some(open) = open.take() {
+        // The future of an async function would have place for two writers.
+        async move {
+            let mut body = pin!(body);
+            self.arrived = self.first_chunks(body.as_mut()).await;
+            if self.length != Some(0) {
+                if !self.has_all_arrived()
+                    && let Some(open) = open.take()
+                {
                     open(Arc::clone(&self.head), self.reader());
                 }
-                self.pass_on(body, reason).await
+                self.state.opened(&self.head, self.length, &self.first);
             }
-            BodyOutcome::Cut => FetchEnd::Cut,
-        };
-        if let Some(withheld) = self.withheld.take() {
-            self.last.link(&withheld);
-        }
-        self.state.keep(std::mem::take(&mut self.pieces).into());
-        self.state.ended(end);
-        self.state.happened(FetchEvent::LookAgain);
-        if let Some(open) = open.take() {
-            open(Arc::clone(&self.head), self.reader());
+            let end = match self.take_in(body.as_mut()).await {
+                BodyOutcome::Whole if self.errors.as_ref().is_some_and(ErrorsScan::has_errors) => {
+                    self.ticket.give_up(Reason::GraphqlErrors);
+                    FetchEnd::NotStored(Reason::GraphqlErrors)
+                }
+                BodyOutcome::Whole => self.store().await,
+                BodyOutcome::NotStorable(reason) => {
+                    // The body is passed on to readers, so the leader has to be one.
+                    if let Some(open) = open.take() {
+                        open(Arc::clone(&self.head), self.reader());
+                    }
+                    self.pass_on(body, reason).await
+                }
+                BodyOutcome::Cut => FetchEnd::Cut,
+            };
+            if let Some(withheld) = self.withheld.take() {
+                self.last.link(&withheld);
+            }
+            if !self.pieces.is_empty() {
+                self.state.keep(std::mem::take(&mut self.pieces).into());
+            }
+            self.state.ended(FetchEvent::LookAgain, end);
+            if let Some(open) = open.take() {
+                open(Arc::clone(&self.head), self.reader());
+            }
         }
     }
 

@@ -62,18 +62,18 @@ impl Cache {
         now: Time,
     ) -> Loaded {
         let Some(tier) = self.shared() else {
-            return Loaded::Not(ticket.into());
+            return Loaded::Not(ticket);
         };
         let bytes = response.record.body.len_bytes();
         if ticket.room(bytes, bytes).await.is_err() {
-            return Loaded::Not(ticket.into());
+            return Loaded::Not(ticket);
         }
         let pieces = match &response.record.body {
             SharedRecordBody::Inline(bytes) => Ok(vec![bytes.clone()]),
             SharedRecordBody::Chunked(body) => tier.redis.body(body).await,
         };
         let Ok(pieces) = pieces else {
-            return Loaded::Not(ticket.into());
+            return Loaded::Not(ticket);
         };
         let body = even_body(pieces.iter(), bytes, ticket.budget()).await;
         tier.renew(&response, now);
@@ -83,7 +83,7 @@ impl Cache {
             .load(LoadedFrom::SharedTier { stamp }, (key, entry), now)
             .await
         {
-            Ok(PutOutcome::NoRoom) | Err(_) => Loaded::Not(ticket.into()),
+            Ok(PutOutcome::NoRoom) | Err(_) => Loaded::Not(ticket),
             Ok(PutOutcome::Stored | PutOutcome::StoredStale) => Loaded::InMemory,
             Ok(PutOutcome::Void | PutOutcome::Outdated) => Loaded::LookAgain,
         }

@@ -152,7 +152,7 @@ pub(crate) fn revalidate_in_background(
                     false => ticket,
                     true => match shared.ask(ticket, &plan, now, Duration::ZERO).await {
                         SharedAnswer::InMemory | SharedAnswer::LookAgain => return,
-                        SharedAnswer::Fetch(ticket) => *ticket,
+                        SharedAnswer::Fetch(ticket) => ticket,
                         // That one validates. A later request finds what it brings.
                         SharedAnswer::OfAnother(ticket) => return ticket.unused(),
                     },

@@ -173,7 +173,7 @@ async fn load(
     let cache = &worker.shared.cache;
     match cache.find_on_disk(&ticket, now, choose).await {
         Some(response) => cache.load(ticket, response, now).await,
-        None => Loaded::Not(ticket.into()),
+        None => Loaded::Not(ticket),
     }
 }
 

@@ -28,9 +28,9 @@ pub(crate) enum SharedAnswer {
     /// Look up again: what memory has has changed.
     LookAgain,
     /// Fetch from the origin.
-    Fetch(Box<FetchTicket>),
+    Fetch(FetchTicket),
     /// Nothing: another instance fetches.
-    OfAnother(Box<FetchTicket>),
+    OfAnother(FetchTicket),
 }
 
 impl<'a> SharedLookup<'a> {
@@ -92,21 +92,21 @@ impl<'a> SharedLookup<'a> {
         loop {
             let Some(found) = cache.find_shared(&ticket, now).await else {
                 // A second question would take its own time.
-                return SharedAnswer::Fetch(ticket.into());
+                return SharedAnswer::Fetch(ticket);
             };
             ticket = match self.load_one_of(found, ticket, plan, now).await {
                 Loaded::InMemory => return SharedAnswer::InMemory,
                 Loaded::LookAgain => return SharedAnswer::LookAgain,
-                Loaded::Not(ticket) => *ticket,
+                Loaded::Not(ticket) => ticket,
             };
             if ticket.has_turn() || plan.coalescing == Coalescing::Never {
-                return SharedAnswer::Fetch(ticket.into());
+                return SharedAnswer::Fetch(ticket);
             }
             match cache.take_turn(&mut ticket, until).await {
                 // What was stored since the tier was asked is found now.
                 Turn::Taken | Turn::Ended => now = clock::now(),
-                Turn::OfAnother => return SharedAnswer::OfAnother(ticket.into()),
-                Turn::Alone => return SharedAnswer::Fetch(ticket.into()),
+                Turn::OfAnother => return SharedAnswer::OfAnother(ticket),
+                Turn::Alone => return SharedAnswer::Fetch(ticket),
             }
         }
     }
@@ -129,7 +129,7 @@ impl<'a> SharedLookup<'a> {
                 let response = found.swap_remove(index);
                 cache.load_shared(ticket, response, now).await
             }
-            _ => Loaded::Not(ticket.into()),
+            _ => Loaded::Not(ticket),
         }
     }
 

@@ -58,7 +58,7 @@ impl KnownMisses {
     }
 
     /// The claim that a fetch without one needs before its response is stored; `None` if it has one.
-    pub fn late_claim(&self, ticket: &FetchTicket, now: Time) -> Option<Claim> {
+    pub fn late_claim(&self, ticket: &FetchTicket, now: impl FnOnce() -> Time) -> Option<Claim> {
         let known = ticket.unclaimed_since()?;
         Some(Claim {
             key: ticket.key().clone(),
@@ -67,7 +67,7 @@ impl KnownMisses {
             coalescing: Coalescing::Never,
             variant: None,
             wait: Duration::ZERO,
-            now,
+            now: now(),
         })
     }
 

@@ -28,7 +28,7 @@ fn end(known: &KnownMisses, ticket: FetchTicket, reason: Reason) {
 
 /// The ticket with which the response of a fetch without a claim is stored; `None` if it must not be stored.
 async fn late(cache: &Cache, known: &KnownMisses, mut ticket: FetchTicket) -> Option<FetchTicket> {
-    let claim = known.late_claim(&ticket, NOW).unwrap();
+    let claim = known.late_claim(&ticket, || NOW).unwrap();
     match cache.send(claim).await.unwrap() {
         Claimed::Lead(claimed) => known.replace(&mut ticket, claimed).then_some(ticket),
         Claimed::Declined => None,

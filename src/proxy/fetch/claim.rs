@@ -43,7 +43,7 @@ pub(crate) async fn claim(
 
 /// The claim of a response that can be stored; `None` if `ticket` was claimed.
 pub(crate) fn late_claim(worker: &Worker, ticket: &FetchTicket) -> Option<Claim> {
-    worker.known_misses.late_claim(ticket, clock::now())
+    worker.known_misses.late_claim(ticket, clock::now)
 }
 
 /// Claims the fetch of `ticket` with its [`late_claim`]. Returns false if the response must not be stored.

@@ -102,10 +102,17 @@ impl LeaderFetch<'_> {
                 insert_content_range(&mut headers, complete, part.complete_bytes);
             }
             let source = (headers, Some(complete.last + 1));
-            from_arriving(&view, head, source, cache_status, now, |range| {
-                let body = both(part, reader, new, range.unwrap_or(complete));
-                ResponseBody::Streamed(body.into())
-            })
+            from_arriving(
+                &view,
+                head,
+                source,
+                cache_status,
+                || now,
+                |range| {
+                    let body = both(part, reader, new, range.unwrap_or(complete));
+                    ResponseBody::Streamed(body.into())
+                },
+            )
         })
         .await;
     }

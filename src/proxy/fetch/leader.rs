@@ -272,8 +272,7 @@ impl<'f> LeaderFetch<'f> {
 
     /// Stores a response, and delivers it while its body arrives.
     fn store(self, head: StoredHead, fetched: FetchedResponse) -> LocalBoxFuture<'f, ()> {
-        let view = self.forwarded.view();
-        let (why, status) = (self.why, fetched.status);
+        let (forwarded, why, status) = (self.forwarded, self.why, fetched.status);
         let length = fetched.length();
         let may_have_errors = self.forwarded.is_graphql() && fetched.status == StatusCode::OK;
         let is_whole_part = fetched.status != head.status();
@@ -296,6 +295,7 @@ impl<'f> LeaderFetch<'f> {
         // In a box: the future is large, and only a fetch that stores needs it.
         Box::pin(writer.run(body, move |head, reader| {
             let cache_status = CacheStatus::miss(why, Some(status), store_outcome(&reader));
+            let view = forwarded.view();
             let response = while_streaming(&view, &head, headers, (reader, length), cache_status);
             client.deliver(Ok(response.into()));
         }))

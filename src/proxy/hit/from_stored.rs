@@ -89,7 +89,7 @@ pub(crate) fn while_streaming(
         head,
         source,
         cache_status,
-        clock::now(),
+        clock::now,
         |range| match (range, reader.stored()) {
             (Some(range), _) => {
                 ResponseBody::Streamed(StreamedBody::part(reader, base, range).into())
@@ -110,13 +110,13 @@ pub(crate) fn from_arriving(
     head: &StoredHead,
     (mut headers, length): (HeaderMap, Option<u64>),
     cache_status: CacheStatus,
-    now: Time,
+    now: impl FnOnce() -> Time,
     body: impl FnOnce(Option<ByteRange>) -> ResponseBody,
 ) -> ClientResponse {
     let (_, complete_bytes) = placement(head, length);
     let (status, body) = match policy::response_form(view, head, length) {
         ResponseForm::NotModified => {
-            headers = not_modified_headers(head, now);
+            headers = not_modified_headers(head, now());
             (StatusCode::NOT_MODIFIED, ResponseBody::Empty)
         }
         ResponseForm::Partial(range) => {

@@ -53,6 +53,6 @@ impl NotStoredPaths {
     }
 
     fn hash(&self, resource: &Resource) -> u64 {
-        self.hasher.hash_one((resource.path(), resource.host()))
+        self.hasher.hash_one(resource.path_and_host())
     }
 }

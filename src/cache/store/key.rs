@@ -100,6 +100,12 @@ impl Resource {
         self.parts().path()
     }
 
+    /// The path and the Host, as [`Resource::path`] and [`Resource::host`].
+    pub(in crate::cache) fn path_and_host(&self) -> (&str, Option<&str>) {
+        let parts = self.parts();
+        (parts.path(), parts.host)
+    }
+
     /// The Host that the client chose; `None` if it is not part of the key.
     pub fn host(&self) -> Option<&str> {
         self.parts().host

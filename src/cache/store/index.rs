@@ -170,15 +170,20 @@ impl IndexWriter {
     }
 
     /// Adds `stored`, whose key is not in the index, unless it is outdated there.
-    pub(in crate::cache) fn insert(&mut self, stored: Arc<Stored>) {
-        if let Some(bucket) = self.index.bucket(self.index.number(stored.hash)) {
-            set(&stored.next, bucket.load_full());
-            bucket.store(Some(stored));
+    pub(in crate::cache) fn insert(&mut self, mut stored: Stored) -> Arc<Stored> {
+        let bucket = self.index.bucket(self.index.number(stored.hash));
+        if let Some(bucket) = bucket {
+            stored.next = Bucket::new(bucket.load_full());
+        }
+        let stored = Arc::new(stored);
+        if let Some(bucket) = bucket {
+            bucket.store(Some(Arc::clone(&stored)));
             self.len += 1;
         }
         if self.len > self.index.buckets.load(Ordering::Relaxed) {
             self.split();
         }
+        stored
     }
 
     /// Puts `stored` in the place of `previous`, or removes that if there is none.
@@ -218,9 +223,12 @@ impl IndexWriter {
         else {
             return;
         };
-        let chain = std::iter::successors(from.load_full(), |stored| stored.next.load_full());
+        let chain = || std::iter::successors(from.load_full(), |stored| stored.next.load_full());
         let belongs = |stored: &Arc<Stored>| low_bits(stored.hash) & mask == added;
-        let (moved, left): (Vec<_>, Vec<_>) = chain.partition(belongs);
+        if !chain().any(|stored| belongs(&stored)) {
+            return index.buckets.store(added + 1, Ordering::Release);
+        }
+        let (moved, left): (Vec<_>, Vec<_>) = chain().partition(belongs);
         index.relink(|| {
             link(to, moved);
             index.buckets.store(added + 1, Ordering::Release);

@@ -157,8 +157,8 @@ impl Store {
         if !same.iter().all(|other| is_replaceable(other)) {
             return PutOutcome::Outdated;
         }
-        let others = others.into_iter().take(MAX_VARIANTS - 1).cloned();
-        let mut variants: Vec<_> = std::iter::once(entry).chain(others).collect();
+        let mut variants = vec![entry];
+        variants.extend(others.into_iter().take(MAX_VARIANTS - 1).cloned());
         let most = self.capacity(weight) / 2;
         while variants.len() > 1 && EntryTable::weight_of(key, &variants) > most {
             variants.pop();

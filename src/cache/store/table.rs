@@ -127,13 +127,14 @@ impl EntryTable {
         self.add_to_counts(&stored);
         match previous {
             Some(previous) => {
+                let stored = Arc::new(stored);
                 self.index.replace(&previous, Some(Arc::clone(&stored)));
                 self.order.replace(stored);
                 self.subtract_from_counts(&previous);
                 self.free(previous);
             }
             None => {
-                self.index.insert(Arc::clone(&stored));
+                let stored = self.index.insert(stored);
                 self.order.insert(stored);
             }
         }
@@ -146,22 +147,26 @@ impl EntryTable {
         key: &Key,
         variants: Vec<Arc<Entry>>,
         previous: Option<&Stored>,
-    ) -> Arc<Stored> {
+    ) -> Stored {
         let mut place = previous.map_or_else(|| self.list(key), Stored::place);
         self.last_change += 1;
         place.change = self.last_change;
-        let record = self.resources.get(&key.resource);
-        let epoch = record.filter(|_| !key.partition().is_plain());
-        let epoch = epoch.map(|record| Arc::clone(&record.epoch));
+        let epoch = match key.partition().is_plain() {
+            true => None,
+            false => self
+                .resources
+                .get(&key.resource)
+                .map(|it| Arc::clone(&it.epoch)),
+        };
         let hash = key.keyed_hash();
         let is_guess = variants.iter().any(|entry| entry.head().is_guess());
-        Arc::new(Stored::new(
+        Stored::new(
             (StoredKey::new(key, epoch), hash, &self.budget),
             variants,
             self.changes.watch(&key.resource, is_guess),
             place,
             previous,
-        ))
+        )
     }
 
     /// The place of a key that is about to be inserted.

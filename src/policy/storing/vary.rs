@@ -43,6 +43,9 @@ pub(in crate::policy) fn selectors(
     if is_for_site_of(request, response) {
         names.push(ORIGIN);
     }
+    if names.is_empty() {
+        return Ok(Box::default());
+    }
     names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
     names.dedup();
     Ok(names

@@ -32,11 +32,6 @@ type Format = LazyLock<Vec<Item<'static>>>;
 const WEEKDAYS: [[u8; 3]; 7] = [
     *b"Mon", *b"Tue", *b"Wed", *b"Thu", *b"Fri", *b"Sat", *b"Sun",
 ];
-/// The months in an IMF-fixdate.
-const MONTHS: [[u8; 3]; 12] = [
-    *b"Jan", *b"Feb", *b"Mar", *b"Apr", *b"May", *b"Jun", *b"Jul", *b"Aug", *b"Sep", *b"Oct",
-    *b"Nov", *b"Dec",
-];
 
 /// 9999-12-31T23:59:59Z: the last second of a year with four digits.
 const LAST_SECOND: i64 = 253_402_300_799;
@@ -88,14 +83,32 @@ fn usual(text: &[u8]) -> Option<Time> {
     if !is_usual {
         return None;
     }
-    let month = [text[8], text[9], text[10]];
-    let (month, _) = (1..).zip(MONTHS).find(|(_, name)| *name == month)?;
     let year = i32::try_from(digits(&text[12..16])?).ok()?;
-    let date = NaiveDate::from_ymd_opt(year, month, digits(&text[5..7])?)?;
+    let (month, day) = (month(&text[8..11])?, digits(&text[5..7])?);
+    let date = NaiveDate::from_ymd_opt(year, month, day)?;
     let [hour, minute, second] = [&text[17..19], &text[20..22], &text[23..25]];
     let date = date.and_hms_opt(digits(hour)?, digits(minute)?, digits(second)?)?;
     let seconds = u64::try_from(date.and_utc().timestamp()).ok()?;
     Some(Time::from_unix_millis(seconds * 1000))
+}
+
+/// The number of a month, from 1; `None` if it is not named as in an IMF-fixdate.
+fn month(name: &[u8]) -> Option<u32> {
+    Some(match name {
+        b"Jan" => 1,
+        b"Feb" => 2,
+        b"Mar" => 3,
+        b"Apr" => 4,
+        b"May" => 5,
+        b"Jun" => 6,
+        b"Jul" => 7,
+        b"Aug" => 8,
+        b"Sep" => 9,
+        b"Oct" => 10,
+        b"Nov" => 11,
+        b"Dec" => 12,
+        _ => return None,
+    })
 }
 
 /// A number of few digits; `None` if something else is among them.

@@ -126,7 +126,7 @@ pub(super) fn chosen(
 /// A body of one piece. Bytes that nobody else has are not copied.
 fn body_of(bytes: Bytes, budget: &Arc<Budget>) -> Body {
     let bytes = Vec::from(bytes).into_boxed_slice();
-    let piece = (!bytes.is_empty()).then(|| Piece::of(bytes, 0, budget));
+    let piece = (!bytes.is_empty()).then(|| Piece::of(bytes, budget));
     Body::new(piece.into_iter().collect::<Vec<_>>())
 }
 

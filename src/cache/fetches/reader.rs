@@ -324,6 +324,8 @@ pub struct BodyReader {
     place: ReadPlace,
     /// How many bytes it has read.
     offset: u64,
+    /// The cost of what it has read in memory.
+    position: u64,
     reading: Reading,
 }
 
@@ -346,6 +348,7 @@ impl BodyReader {
         Self {
             place: ReadPlace::Memory(first),
             offset: 0,
+            position: 0,
             reading,
         }
     }
@@ -355,6 +358,7 @@ impl BodyReader {
         let Self {
             place,
             offset,
+            position,
             reading,
         } = self;
         let state = &*reading.0;
@@ -368,7 +372,8 @@ impl BodyReader {
                     Next::Here(next) => {
                         let bytes = next.bytes();
                         *offset += bytes.len() as u64;
-                        state.progress.reached(next.position());
+                        *position += next.cost();
+                        state.progress.reached(*position);
                         *at = next;
                         return Some(Ok(bytes));
                     }

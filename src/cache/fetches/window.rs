@@ -20,17 +20,28 @@ const CHECK_AFTER: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(in crate::cache) struct Window {
     pieces: VecDeque<Arc<Piece>>,
+    /// The cost of all pieces before the window.
+    start: u64,
+    /// The cost of those and the ones in it: the position of the last one.
+    end: u64,
 }
 
 impl Window {
     pub(in crate::cache) fn new(pieces: impl Iterator<Item = Arc<Piece>>) -> Self {
-        Self {
-            pieces: pieces.collect(),
-        }
+        let mut window = Self {
+            pieces: VecDeque::new(),
+            start: 0,
+            end: 0,
+        };
+        window.extend(pieces);
+        window
     }
 
     pub(in crate::cache) fn extend(&mut self, pieces: impl Iterator<Item = Arc<Piece>>) {
-        self.pieces.extend(pieces);
+        for piece in pieces {
+            self.end += piece.cost();
+            self.pieces.push_back(piece);
+        }
     }
 
     pub(in crate::cache) fn into_pieces(self) -> SharedList<Piece> {
@@ -46,20 +57,14 @@ impl Window {
     /// the fastest reader alone decides.
     pub(in crate::cache) fn has_room(&mut self, pace: &ReadProgress, budget: &Arc<Budget>) -> bool {
         let furthest = pace.furthest();
-        self.drop_while(|piece| piece.position() <= furthest && !is_read(piece));
+        self.drop_while(|piece, position| position <= furthest && !is_read(piece));
         self.drop_before(furthest, budget);
-        let sent = self
-            .pieces
-            .back()
-            .map_or(furthest, |piece| piece.position());
-        sent.saturating_sub(furthest) <= AHEAD_BYTES
+        self.end.saturating_sub(furthest) <= AHEAD_BYTES
     }
 
     /// Drops what has arrived long ago, even if nobody has read it yet: it is in a file as well.
     pub(in crate::cache) fn shorten(&mut self, budget: &Arc<Budget>) {
-        if let Some(newest) = self.pieces.back().map(|piece| piece.position()) {
-            self.drop_before(newest, budget);
-        }
+        self.drop_before(self.end, budget);
     }
 
     /// Drops what is further before `position` than is held for slow readers.
@@ -68,11 +73,17 @@ impl Window {
             true => BEHIND_BYTES,
             false => AHEAD_BYTES,
         };
-        self.drop_while(|piece| position.saturating_sub(piece.position()) > held);
+        self.drop_while(|_, end| position.saturating_sub(end) > held);
     }
 
-    fn drop_while(&mut self, is_over: impl Fn(&Arc<Piece>) -> bool) {
-        while self.pieces.front().is_some_and(&is_over) {
+    /// Drops the first pieces as long as one `is_over`, which is shown with its position: the cost of it and all before it.
+    fn drop_while(&mut self, is_over: impl Fn(&Arc<Piece>, u64) -> bool) {
+        while let Some(first) = self.pieces.front() {
+            let position = self.start + first.cost();
+            if !is_over(first, position) {
+                return;
+            }
+            self.start = position;
             self.pieces.pop_front();
         }
     }

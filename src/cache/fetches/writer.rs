@@ -76,7 +76,6 @@ pub struct BodyWriter {
     /// What has arrived and is not in `pieces` yet.
     arrived: VecDeque<Chunk>,
     pub(super) received_bytes: u64,
-    position: u64,
     /// Whether there has been a reader.
     was_read: bool,
     /// Since when there is no reader, and the permit to run without one.
@@ -106,7 +105,6 @@ impl BodyWriter {
             pieces: Vec::new(),
             arrived: VecDeque::new(),
             received_bytes: 0,
-            position: 0,
             was_read: false,
             unattended: None,
             before: None,
@@ -328,8 +326,7 @@ impl BodyWriter {
     pub(super) fn add(&mut self, chunk: &Bytes) {
         self.received_bytes += chunk.len() as u64;
         for bytes in chunk.chunks(PIECE_BYTES) {
-            let piece = Piece::copy_of(bytes, self.position, self.ticket.budget());
-            self.position = piece.position();
+            let piece = Piece::copy_of(bytes, self.ticket.budget());
             self.link(&piece);
             self.pieces.push(piece);
         }

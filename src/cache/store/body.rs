@@ -188,7 +188,7 @@ impl Body {
             if to - from == len {
                 pieces.push(Arc::clone(piece));
             } else if let (Ok(from), Ok(to)) = (usize::try_from(from), usize::try_from(to)) {
-                pieces.push(Piece::copy_of(&piece.bytes[from..to], 0, budget));
+                pieces.push(Piece::copy_of(&piece.bytes[from..to], budget));
             }
         }
         Self::new(pieces)
@@ -314,7 +314,7 @@ mod tests {
             .map(|size| {
                 let bytes: Vec<u8> = (0..=250).cycle().take(*size).collect();
                 all.extend_from_slice(&bytes);
-                Piece::copy_of(&bytes, 0, &budget)
+                Piece::copy_of(&bytes, &budget)
             })
             .collect();
         (Body::new(pieces), all, budget)

@@ -54,7 +54,7 @@ impl<'a> EvenPieces<'a> {
 
     fn end_piece(&mut self) {
         let bytes = mem::take(&mut self.begun).into_boxed_slice();
-        self.pieces.push(Piece::of(bytes, 0, self.budget));
+        self.pieces.push(Piece::of(bytes, self.budget));
     }
 
     /// The body of what was pushed.
@@ -105,7 +105,7 @@ mod tests {
     /// A body of pieces of this length.
     fn body(bytes: &[u8], piece_bytes: usize, budget: &Arc<Budget>) -> Body {
         let pieces = bytes.chunks(piece_bytes);
-        let pieces = pieces.map(|piece| Piece::copy_of(piece, 0, budget));
+        let pieces = pieces.map(|piece| Piece::copy_of(piece, budget));
         Body::new(pieces.collect::<Vec<_>>())
     }
 

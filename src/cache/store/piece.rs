@@ -14,15 +14,13 @@ use bytes::Bytes;
 use crate::{cache::store::budget::Budget, disk::LargeBody};
 
 /// The memory of a piece beyond its bytes: the node, its share of the list, allocations.
-pub(super) const PIECE_OVERHEAD_BYTES: u64 = 104;
+pub(super) const PIECE_OVERHEAD_BYTES: u64 = 88;
 
 /// A piece of a body, with a link to the next one.
 #[derive(Debug)]
 pub(in crate::cache) struct Piece {
     pub(super) bytes: PieceBytes,
     next: OnceLock<Weak<Piece>>,
-    /// The cost of this piece and all before it.
-    position: u64,
     /// The budget that its cost counts against; `None` for the sentinel.
     pub(super) budget: Option<Arc<Budget>>,
     /// Which stored responses count its cost, by the number of their change; 0 if none do.
@@ -62,7 +60,7 @@ impl Deref for PieceBytes {
 impl Drop for Piece {
     fn drop(&mut self) {
         if let Some(budget) = &self.budget {
-            budget.give_back(Self::cost_bytes(self.bytes.len()));
+            budget.give_back(self.cost());
         }
     }
 }
@@ -83,7 +81,6 @@ impl Piece {
         Arc::new(Self {
             bytes: PieceBytes::Memory(Box::default()),
             next: OnceLock::new(),
-            position: 0,
             budget: None,
             counted_by: AtomicU64::new(0),
         })
@@ -94,39 +91,32 @@ impl Piece {
         Arc::new(Self {
             bytes: PieceBytes::Other(OtherBytes::File(body).into()),
             next: OnceLock::new(),
-            position: 0,
             budget: None,
             counted_by: AtomicU64::new(0),
         })
     }
 
-    /// A piece with a copy of `bytes`, for the place after `position`. The copy keeps no read buffer alive.
-    pub(in crate::cache) fn copy_of(
-        bytes: &[u8],
-        position: u64,
-        budget: &Arc<Budget>,
-    ) -> Arc<Self> {
-        Self::of(bytes.into(), position, budget)
+    /// A piece with a copy of `bytes`. The copy keeps no read buffer alive.
+    pub(in crate::cache) fn copy_of(bytes: &[u8], budget: &Arc<Budget>) -> Arc<Self> {
+        Self::of(bytes.into(), budget)
     }
 
-    /// A piece of these bytes, for the place after `position`.
-    pub(in crate::cache) fn of(bytes: Box<[u8]>, position: u64, budget: &Arc<Budget>) -> Arc<Self> {
-        Self::with(PieceBytes::Memory(bytes), position, budget)
+    /// A piece of these bytes.
+    pub(in crate::cache) fn of(bytes: Box<[u8]>, budget: &Arc<Budget>) -> Arc<Self> {
+        Self::with(PieceBytes::Memory(bytes), budget)
     }
 
     /// The only piece of a body in a buffer. It is for one response, not to be stored.
     pub(super) fn of_buffer(bytes: Bytes, budget: &Arc<Budget>) -> Arc<Self> {
         let bytes = OtherBytes::Buffer(bytes).into();
-        Self::with(PieceBytes::Other(bytes), 0, budget)
+        Self::with(PieceBytes::Other(bytes), budget)
     }
 
-    fn with(bytes: PieceBytes, position: u64, budget: &Arc<Budget>) -> Arc<Self> {
-        let cost = Self::cost_bytes(bytes.len());
-        budget.take(cost);
+    fn with(bytes: PieceBytes, budget: &Arc<Budget>) -> Arc<Self> {
+        budget.take(Self::cost_bytes(bytes.len()));
         Arc::new(Self {
             bytes,
             next: OnceLock::new(),
-            position: position + cost,
             budget: Some(Arc::clone(budget)),
             counted_by: AtomicU64::new(0),
         })
@@ -172,9 +162,10 @@ impl Piece {
         }
     }
 
-    /// The cost of this piece and all before it, in bytes.
-    pub(in crate::cache) fn position(&self) -> u64 {
-        self.position
+    /// The memory that it uses of the budget, in bytes.
+    pub(in crate::cache) fn cost(&self) -> u64 {
+        let budget = self.budget.as_ref();
+        budget.map_or(0, |_| Self::cost_bytes(self.bytes.len()))
     }
 }
 
@@ -192,8 +183,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bytes_of_a_piece_take_no_more_memory_than_a_slice() {
+    fn a_piece_takes_little_memory_beside_its_bytes() {
         assert_eq!(size_of::<PieceBytes>(), size_of::<Box<[u8]>>());
+        // With the counters of its Arc it is in the allocator's class of 64 bytes.
+        assert!(size_of::<Piece>() + 2 * size_of::<usize>() <= 64);
     }
 
     #[test]
@@ -201,7 +194,7 @@ mod tests {
         let budget = Budget::new(u64::MAX);
         let first = Piece::sentinel();
         assert!(matches!(first.next(), Next::Coming));
-        let second = Piece::copy_of(b"x", 0, &budget);
+        let second = Piece::copy_of(b"x", &budget);
         first.link(&second);
         assert!(matches!(first.next(), Next::Here(next) if next.bytes() == "x"));
         drop(second);

@@ -181,7 +181,7 @@ impl Fixture {
                 age_seconds,
                 is_held,
             } => {
-                let piece = Piece::copy_of(&vec![b'x'; body_bytes], 0, &budget);
+                let piece = Piece::copy_of(&vec![b'x'; body_bytes], &budget);
                 let entry = self.entry(ACCEPTS[accept], age_seconds, Body::new(vec![piece]));
                 if is_held {
                     self.held.push(Arc::clone(&entry));

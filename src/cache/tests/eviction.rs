@@ -29,7 +29,7 @@ impl Fixture {
     }
 
     fn entry(&self, body_bytes: usize) -> Arc<Entry> {
-        let piece = Piece::copy_of(&vec![b'x'; body_bytes], 0, &self.budget);
+        let piece = Piece::copy_of(&vec![b'x'; body_bytes], &self.budget);
         let head = Arc::new(plain_head());
         let fetch = (FetchId(0), 0);
         Arc::new(Entry::new(

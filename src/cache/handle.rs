@@ -158,7 +158,7 @@ impl Cache {
         CacheActor: Handler<M>,
     {
         match self.actor().await {
-            Some(actor) => in_time(actor.send(message)).await,
+            Some(actor) => in_time(|| actor.send(message)).await,
             None => Err(CacheUnavailable),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    pin::pin,
     rc::Rc,
     sync::{
         OnceLock,
@@ -69,16 +70,19 @@ impl Drop for RunningClock {
 #[error("the cache does not respond")]
 pub struct CacheUnavailable;
 
-/// Waits for the response to a message, for a limited time.
+/// Sends a message with `send`, and waits for its response for a limited time.
 ///
 /// # Errors
 /// The cache did not respond, which is logged here.
-pub(super) async fn in_time<T>(
-    sent: impl Future<Output = Result<T, MailboxError>>,
-) -> Result<T, CacheUnavailable> {
+pub(super) async fn in_time<T, F>(send: impl FnOnce() -> F) -> Result<T, CacheUnavailable>
+where
+    F: Future<Output = Result<T, MailboxError>>,
+{
+    // It is large, and made where it stays.
+    let mut sent = pin!(send());
     let response = tokio::select! {
         biased;
-        response = sent => response.ok(),
+        response = &mut sent => response.ok(),
         () = CLOCK.with(Rc::clone).is_over() => None,
     };
     response.ok_or_else(|| {
@@ -136,7 +140,7 @@ mod tests {
         for _ in 0..2 {
             System::new().block_on(async {
                 let clock = CLOCK.with(Rc::clone);
-                let mut wait = pin!(in_time(std::future::pending::<Result<(), _>>()));
+                let mut wait = pin!(in_time(std::future::pending::<Result<(), _>>));
                 for _ in 0..TICKS {
                     assert!(wait.as_mut().now_or_never().is_none());
                     assert!(clock.is_running.get());

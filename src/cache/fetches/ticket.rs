@@ -236,7 +236,7 @@ impl FetchTicket {
             entry,
             now,
         };
-        let outcome = in_time(self.0.recipients.load.send(load)).await?;
+        let outcome = in_time(|| self.0.recipients.load.send(load)).await?;
         if outcome != PutOutcome::NoRoom {
             self.0.result = FetchResult::Stored;
             self.0.state.happened(FetchEvent::LookAgain);
@@ -356,7 +356,7 @@ impl FetchTicket {
         }
         let message = || MakeRoom { bytes: more_bytes };
         loop {
-            match in_time(self.0.recipients.make_room.send(message())).await {
+            match in_time(|| self.0.recipients.make_room.send(message())).await {
                 Ok(RoomMade::Enough) => return Ok(()),
                 Ok(RoomMade::NotYet) => {}
                 Ok(RoomMade::None) => return Err(Reason::NoRoom),
@@ -372,7 +372,7 @@ impl FetchTicket {
             entry: Arc::clone(entry),
         };
         while entry.weight_bytes() >= LARGE_BYTES
-            && in_time(self.0.recipients.make_place.send(message())).await? == RoomMade::NotYet
+            && in_time(|| self.0.recipients.make_place.send(message())).await? == RoomMade::NotYet
         {
         }
         Ok(())
@@ -418,7 +418,7 @@ impl FetchTicket {
             now: self.0.claimed.saturating_add(age),
             bytes_of: self.0.bytes_of,
         };
-        let outcome = in_time(self.0.recipients.put.send(put)).await;
+        let outcome = in_time(|| self.0.recipients.put.send(put)).await;
         if let Ok(PutOutcome::Stored | PutOutcome::StoredStale) = outcome {
             self.0.result = FetchResult::Stored;
         }

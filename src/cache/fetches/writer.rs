@@ -164,7 +164,8 @@ impl BodyWriter {
                     if let Some(open) = open.take() {
                         open(Arc::clone(&self.head), self.reader());
                     }
-                    self.pass_on(body, reason).await
+                    // In a box: the future is large, and few fetches need it.
+                    Box::pin(self.pass_on(body, reason)).await
                 }
                 BodyOutcome::Cut => FetchEnd::Cut,
             };

@@ -130,8 +130,8 @@ pub(in crate::cache) struct FetchState {
     end: OnceLock<FetchEnd>,
     /// The pieces of the body, which keep it alive for slow readers.
     pieces: OnceLock<SharedList<Piece>>,
-    /// The body so far, if it is written to a file. `None` if it is not.
-    file: ArcSwapOption<LargeReader>,
+    /// The body so far, if it is written to a file. Most are not.
+    file: OnceLock<ArcSwapOption<LargeReader>>,
     /// Notified after each change, and after each piece of the body.
     changed: Notify,
     /// How many requests wait for the head.
@@ -194,7 +194,8 @@ impl FetchState {
     /// Shows the body so far in its file to the readers; `None` if it is in no file any more. Once it has `ended`, the file
     /// has the whole body.
     pub(in crate::cache) fn in_file(&self, file: Option<LargeReader>) {
-        self.file.store(file.map(Arc::new));
+        let place = self.file.get_or_init(ArcSwapOption::empty);
+        place.store(file.map(Arc::new));
         self.notify();
     }
 
@@ -384,7 +385,8 @@ impl BodyReader {
                     Next::Coming => {}
                 },
                 ReadPlace::File => {
-                    let Some(file) = state.file.load_full() else {
+                    let file = state.file.get().and_then(ArcSwapOption::load_full);
+                    let Some(file) = file else {
                         return Some(Err(BodyError::TooSlow));
                     };
                     if *offset < file.len_bytes() {

@@ -7,9 +7,12 @@
 //!
 //! A Clear puts an empty index in the place of this one.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    mem,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
@@ -173,7 +176,9 @@ impl IndexWriter {
     pub(in crate::cache) fn insert(&mut self, mut stored: Stored) -> Arc<Stored> {
         let bucket = self.index.bucket(self.index.number(stored.hash));
         if let Some(bucket) = bucket {
-            stored.next = Bucket::new(bucket.load_full());
+            let next = Bucket::new(bucket.load_full());
+            // Nobody reads the empty link, but to drop it would look for readers.
+            mem::forget(mem::replace(&mut stored.next, next));
         }
         let stored = Arc::new(stored);
         if let Some(bucket) = bucket {

@@ -202,11 +202,13 @@ impl CacheActor {
 
     /// Removes a fetch that has ended; `None` if it was voided before.
     pub(super) fn forget(&mut self, resource: &Resource, id: FetchId) -> Option<Fetch> {
-        let fetches = self.fetches.get_mut(resource)?;
-        let index = fetches.iter().position(|fetch| fetch.id == id)?;
-        let fetch = fetches.swap_remove(index);
-        if fetches.is_empty() {
-            self.fetches.remove(resource);
+        let Entry::Occupied(mut fetches) = self.fetches.entry(resource.clone()) else {
+            return None;
+        };
+        let index = fetches.get().iter().position(|fetch| fetch.id == id)?;
+        let fetch = fetches.get_mut().swap_remove(index);
+        if fetches.get().is_empty() {
+            fetches.remove();
         }
         self.tag_purges.ended(id);
         Some(fetch)

@@ -23,19 +23,13 @@ pub(crate) fn invalidated_resources(
     headers: &HeaderMap,
 ) -> Arc<[Resource]> {
     let config = &forwarded.config;
-    let prefix = forwarded.origin().path_prefix();
     let host = forwarded.preserved_host().map(HeaderValue::as_bytes);
     let names_others =
         headers.contains_key(header::LOCATION) || headers.contains_key(header::CONTENT_LOCATION);
-    let uris = names_others.then(|| target_uris(forwarded));
-    let named: Vec<String> = uris
-        .unwrap_or_default()
-        .iter()
-        .flat_map(|uri| uri.also_invalidated(headers))
-        .collect();
-    let named = named
-        .iter()
-        .filter_map(|target| target.strip_prefix(prefix));
+    let named = match names_others {
+        true => named_targets(forwarded, headers),
+        false => Vec::new(),
+    };
     let target = forwarded.origin_target();
     let own = &forwarded.key.resource;
     let mut others = Vec::new();
@@ -48,7 +42,7 @@ pub(crate) fn invalidated_resources(
             others.push(resource);
         }
     };
-    for target in std::iter::once(&*target).chain(named) {
+    for target in std::iter::once(&*target).chain(named.iter().map(|named| &**named)) {
         for (target, host, scope) in config.keys_for(forwarded.first_origin(), target, host) {
             add(&target, host, scope);
             if let Some(told) = told_client::key_host(host, &forwarded.told) {
@@ -67,6 +61,16 @@ pub(crate) fn invalidated_resources(
     }
     others.insert(0, own.clone());
     others.into()
+}
+
+/// The targets at the origin that the response names, without the path of the origin.
+fn named_targets(forwarded: &ForwardedRequest, headers: &HeaderMap) -> Vec<String> {
+    let prefix = forwarded.origin().path_prefix();
+    let uris = target_uris(forwarded);
+    let named = uris.iter().flat_map(|uri| uri.also_invalidated(headers));
+    named
+        .filter_map(|target| target.strip_prefix(prefix).map(str::to_owned))
+        .collect()
 }
 
 /// The target URI of the request to the origin (RFC 9110, 7.1).

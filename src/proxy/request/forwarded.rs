@@ -343,8 +343,10 @@ impl ForwardedRequest {
 
     /// The Host of the client, if it is forwarded.
     pub(crate) fn preserved_host(&self) -> Option<&HeaderValue> {
-        let host = self.headers.get(header::HOST);
-        host.filter(|_| self.config.preserves_host(self.selection))
+        match self.config.preserves_host(self.selection) {
+            true => self.headers.get(header::HOST),
+            false => None,
+        }
     }
 
     /// How the client addressed the proxy, as far as the origin is told; `None` if it is told nothing.

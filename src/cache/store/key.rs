@@ -81,7 +81,7 @@ impl Resource {
     }
 
     /// Its parts.
-    pub(super) fn parts(&self) -> ResourceRef<'_> {
+    fn parts(&self) -> ResourceRef<'_> {
         ResourceRef::of(&self.text)
     }
 
@@ -167,12 +167,12 @@ impl<'a> ResourceRef<'a> {
     }
 
     /// The path, without the query.
-    pub(super) fn path(&self) -> &'a str {
+    fn path(&self) -> &'a str {
         split_at_mark(self.target, b'?').map_or(self.target, |(path, _)| path)
     }
 
     /// The origin of its route; `None` if it is the first origin of a proxy.
-    pub(super) fn origin(&self) -> Option<&'a str> {
+    fn origin(&self) -> Option<&'a str> {
         let scope = self.scope?;
         Some(split_at_mark(scope, b'\t').map_or(scope, |(origin, _)| origin))
     }

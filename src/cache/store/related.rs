@@ -90,12 +90,17 @@ fn each_level<H: Hasher + Clone>(
     resource: &Resource,
     mut see: impl FnMut(&H, PathLevel),
 ) {
-    let parts = resource.parts();
-    let [b'/', path @ ..] = parts.path().as_bytes() else {
+    let text = resource.text();
+    let (path, host, origin) = match memchr::memchr3(b'?', b'\n', b'\r', text.as_bytes()) {
+        // The text is a path alone.
+        None => (text, None, None),
+        Some(_) => (resource.path(), resource.host(), resource.origin()),
+    };
+    let [b'/', path @ ..] = path.as_bytes() else {
         return;
     };
     let mut state = hasher.build_hasher();
-    (parts.host, parts.origin()).hash(&mut state);
+    (host, origin).hash(&mut state);
     let slashes = path.iter().rev().take_while(|byte| **byte == b'/').count();
     let mut left = path.get(..path.len() - slashes).unwrap_or_default();
     for _ in 0..MAX_LEVELS {

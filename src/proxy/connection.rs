@@ -98,6 +98,11 @@ impl Connection {
         }
     }
 
+    /// The header lines of the last request, as its client sent them; empty if they are not known, or too long.
+    pub(crate) fn header_lines(&self) -> Ref<'_, Vec<u8>> {
+        Ref::map(self.0.last_headers.borrow(), |last| &last.lines)
+    }
+
     /// What the headers of the last request mean under `config`: unset before somebody sets it, for this request or for one
     /// before it with the same header lines.
     pub(crate) fn meaning_of_headers(

@@ -23,6 +23,7 @@ use crate::{
         offline,
         request::{
             forwarded::{ForwardedRequest, RequestHead},
+            forwarded_head::ClientHead,
             framing::RequestFraming,
             name_table::NameTable,
         },
@@ -138,16 +139,18 @@ pub(super) fn forwarded_form(
     }
     let headers = &headers;
     let head = RequestHead {
-        method: &described.method,
         uri: &described.uri,
-        headers,
-        version: Version::HTTP_11,
-        framing: framing(headers),
-        peer: Some(described.peer),
-        scheme: described_scheme(described, config),
+        client: ClientHead {
+            method: &described.method,
+            headers,
+            version: Version::HTTP_11,
+            framing: framing(headers),
+            peer: Some(described.peer),
+            scheme: described_scheme(described, config),
+        },
     };
     let table = NameTable::new(config);
-    ForwardedRequest::of(&head, shared, (config, &table))
+    ForwardedRequest::of(&head, shared, (config, &table), None)
 }
 
 /// The scheme in the URL of a described request; without one, that of all clients, or http.

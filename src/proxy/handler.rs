@@ -129,9 +129,9 @@ async fn respond(
         return Ok(response.into());
     }
     let mut forwarded = ForwardedRequest::new(
-        (request, connection.scheme()),
+        (request, connection.scheme(), &connection.header_lines()),
         &worker.shared,
-        (&config.config, &config.names),
+        config,
     )?;
     *route = config.route_slot(forwarded.selection);
     if let Some(entry) = &mut entry {

@@ -8,7 +8,7 @@ use crate::{
     config::{Config, Selection},
     observe::{Observer, RouteSlot},
     policy::{PerRoute, Route},
-    proxy::request::name_table::NameTable,
+    proxy::request::{name_table::NameTable, recent_heads::RecentHeads},
     reload::{ActiveConfig, CacheState},
 };
 
@@ -16,6 +16,7 @@ use crate::{
 pub(crate) struct RequestConfig {
     pub(crate) config: Arc<Config>,
     pub(crate) names: NameTable,
+    pub(crate) recent_heads: RecentHeads,
     allows_fast_path: bool,
     depends_on_host: bool,
     cache_state: CacheState,
@@ -37,6 +38,7 @@ impl RequestConfig {
                 && !in_force.config.offline
                 && !names.sets_credential(),
             names,
+            recent_heads: RecentHeads::default(),
             depends_on_host: in_force.config.depends_on_host(),
             cache_state: in_force.cache_state,
         })

@@ -1,12 +1,12 @@
 //! A client's request as it is forwarded.
 
-use std::{borrow::Cow, cell::Cell, net::IpAddr, rc::Rc, sync::Arc};
+use std::{borrow::Cow, cell::Cell, rc::Rc, sync::Arc};
 
 use actix_web::{
     HttpRequest,
     http::{
-        Method, StatusCode, Uri, Version,
-        header::{self, HeaderMap, HeaderName, HeaderValue},
+        Method, StatusCode, Uri,
+        header::{self, HeaderMap, HeaderValue},
     },
 };
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use crate::{
     cache::{Key, Resource},
     config::{Config, Selection},
     error::ProxyError,
-    headers::{self, ClientAddress, ClientScheme, ForwardedClient, ProxyHeaders},
+    headers::{ClientAddress, ClientScheme, ForwardedClient},
     origin::OriginUrl,
     policy::{
         self, BodyKey, ForwardedCookie, Identity, IdentityParts, OriginIndex, Reason,
@@ -23,15 +23,18 @@ use crate::{
     },
     proxy::{
         request::{
+            forwarded_head::{ClientHead, ForwardedHead},
             framing::RequestFraming,
             ignored_cookies::remove_ignored_cookies,
-            name_table::{HeaderSummary, NameTable},
+            name_table::NameTable,
+            recent_heads::RecentHeads,
             request_id::RequestId,
             rewriting,
             target::{check_forwardable, rewritten, target_of},
             told_client,
             upload::{BodyBuffers, BodyRead, BufferPermit, BufferedBody, UploadBody},
         },
+        request_config::RequestConfig,
         shared::Shared,
     },
 };
@@ -69,36 +72,35 @@ pub(crate) struct ForwardedRequest {
 
 /// Request line and headers, as the client sent them.
 pub(crate) struct RequestHead<'a> {
-    pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
-    pub(crate) headers: &'a HeaderMap,
-    pub(crate) version: Version,
-    pub(crate) framing: RequestFraming,
-    pub(crate) peer: Option<IpAddr>,
-    pub(crate) scheme: ClientScheme,
+    pub(crate) client: ClientHead<'a>,
 }
 
 impl ForwardedRequest {
-    /// The forwarded form of a client's request, which came over `scheme`.
+    /// The forwarded form of a client's request, which came over `scheme` with these header lines; empty if they are not known.
     ///
     /// # Errors
     /// The request is not forwarded: CONNECT, a loop, NTLM, or a target without a path.
     pub(crate) fn new(
-        (request, scheme): (&HttpRequest, ClientScheme),
+        (request, scheme, lines): (&HttpRequest, ClientScheme, &[u8]),
         shared: &Shared,
-        (config, table): (&Arc<Config>, &NameTable),
+        config: &RequestConfig,
     ) -> Result<Rc<Self>, ProxyError> {
         let head = RequestHead {
-            method: request.method(),
             uri: request.uri(),
-            headers: request.headers(),
-            version: request.version(),
-            framing: RequestFraming::of(request),
-            peer: request.peer_addr().map(|peer| peer.ip()),
-            scheme,
+            client: ClientHead {
+                method: request.method(),
+                headers: request.headers(),
+                version: request.version(),
+                framing: RequestFraming::of(request),
+                peer: request.peer_addr().map(|peer| peer.ip()),
+                scheme,
+            },
         };
-        let mut forwarded = Self::of(&head, shared, (config, table))?;
-        if let Some(id) = RequestId::of(request, config) {
+        let recent = (!lines.is_empty()).then_some((&config.recent_heads, lines));
+        let names = (&config.config, &config.names);
+        let mut forwarded = Self::of(&head, shared, names, recent)?;
+        if let Some(id) = RequestId::of(request, &config.config) {
             let forwarded = Rc::make_mut(&mut forwarded);
             id.write(Rc::make_mut(&mut forwarded.headers));
             forwarded.fields = RequestFields::of(&forwarded.headers);
@@ -106,72 +108,46 @@ impl ForwardedRequest {
         Ok(forwarded)
     }
 
-    /// The forwarded form of a request line and headers.
+    /// The forwarded form of a request line and headers. `recent` are the heads that were made last, with the header lines of
+    /// this request; `None` if the lines are not known.
     ///
     /// # Errors
     /// As [`ForwardedRequest::new`].
     pub(crate) fn of(
-        head: &RequestHead<'_>,
+        RequestHead { uri, client }: &RequestHead<'_>,
         shared: &Shared,
         (config, table): (&Arc<Config>, &NameTable),
+        recent: Option<(&RecentHeads, &[u8])>,
     ) -> Result<Rc<Self>, ProxyError> {
-        let (method, client, peer) = (head.method, head.headers, head.peer);
-        check_forwardable(method, client, shared)?;
-        let client_host = client.get(header::HOST);
-        let target = target_of(method, head.uri)?.into_owned();
-        let told = told_client::of(config, client, peer);
-        let asked_host = told.host().or(client_host);
+        check_forwardable(client.method, client.headers, shared)?;
+        let target = target_of(client.method, uri)?.into_owned();
+        let told = told_client::of(config, client.headers, client.peer);
+        let asked_host = told.host().or_else(|| client.headers.get(header::HOST));
         let selection = config.select(&target, asked_host.and_then(|host| host.to_str().ok()));
         rewriting::check_path(config, selection, &target)?;
         let target = rewritten(target, config.settings(selection));
-        let told = rewriting::with_scheme(told, (config, selection), head.scheme);
-        let (host, scheme) = rewriting::addressed_as((config, selection), client_host, shared);
-        let key_host = told_client::key_host(host.of_client(), &told);
-        let resource = Resource::of(&target, key_host.as_deref(), config.key_scope(selection));
-        let content = head.framing.content();
-        let added = ProxyHeaders {
-            peer,
-            client: &told,
-            scheme: told.scheme().unwrap_or(scheme),
-            host,
-            via: shared.via.of(head.version),
+        let make = || ForwardedHead::of(client, told, selection, shared, (config, table));
+        let head = match recent {
+            Some((recent, lines)) => recent.get_or_make(lines, client, selection, make)?,
+            None => Rc::new(make()?),
         };
-        let policy = config.policy_for(selection);
-        let mut summary = table.summary();
-        let is_dropped = |name: &HeaderName| summary.add(table.meaning(name));
-        let mut headers = headers::forwarded_headers(client, &added, is_dropped);
-        if summary.may_name_proxy {
-            let address = told_client::address(&told, client_host);
-            let client = (client_host, address, told.own_scheme());
-            rewriting::rewrite_request((config, selection), client, &mut headers)?;
-        }
-        let bypass = bypass_reason(head, summary, config.settings(selection));
-        let all_cookies = match (method, content, bypass) {
-            (&Method::GET | &Method::HEAD, RequestContent::None, None) if summary.has_cookie => {
-                remove_ignored_cookies(policy, table, &mut headers)
-            }
-            _ => Vec::new(),
-        };
-        let identity = match summary.has_credential {
-            true => identity(shared, policy, &headers, table),
-            false => None,
-        };
-        let key = Key::new(resource, identity);
+        let key_host = head.key_host.as_deref();
+        let resource = Resource::of(&target, key_host, config.key_scope(selection));
         Ok(Rc::new(Self {
-            method: method.clone(),
+            method: client.method.clone(),
             target,
-            headers: headers.into(),
-            fields: summary.fields,
-            all_cookies,
-            content,
-            bypass,
+            headers: Rc::clone(&head.headers),
+            fields: head.fields,
+            all_cookies: head.all_cookies.clone(),
+            content: client.framing.content(),
+            bypass: head.bypass,
             unkeyed: None,
-            framing: head.framing,
+            framing: client.framing,
             body: None,
-            key,
+            key: Key::new(resource, head.identity),
             config: Arc::clone(config),
             selection,
-            told,
+            told: head.told.clone(),
             asked: Rc::new(Cell::new(config.first_origin(selection))),
         }))
     }
@@ -408,32 +384,6 @@ impl ForwardedRequest {
     pub(crate) fn is_retrieval(&self) -> bool {
         matches!(self.method, Method::GET | Method::HEAD) || self.content == RequestContent::Keyed
     }
-}
-
-/// True for a WebSocket handshake (RFC 6455, 4.1). In other versions than HTTP/1.1, and in a request with content, the
-/// offer is ignored: what follows the headers must not be taken for the other protocol.
-fn is_handshake(head: &RequestHead<'_>) -> bool {
-    *head.method == Method::GET
-        && head.version == Version::HTTP_11
-        && !head.framing.has_content()
-        && headers::offers_websocket(head.headers)
-}
-
-/// Why the cache has no part in a request with this head, and with such headers as they are forwarded; `None` if nothing of
-/// them speaks against it.
-fn bypass_reason(
-    head: &RequestHead<'_>,
-    forwarded: HeaderSummary,
-    rule: Option<&Rule>,
-) -> Option<Reason> {
-    if is_handshake(head) {
-        return Some(Reason::NotUpgraded);
-    }
-    if forwarded.has_method_override {
-        return Some(Reason::MethodOverride);
-    }
-    rule.is_some_and(|rule| !rule.stores)
-        .then_some(Reason::Rule)
 }
 
 fn identity(

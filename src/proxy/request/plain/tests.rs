@@ -13,6 +13,7 @@ use crate::{
     proxy::{
         request::{
             forwarded::{ForwardedRequest, RequestHead},
+            forwarded_head::ClientHead,
             framing::RequestFraming,
         },
         request_config::WorkerConfig,
@@ -196,6 +197,25 @@ impl Configured {
         self.forwarded_as(&Method::GET, uri, headers)
     }
 
+    /// Its head is the same when it is known from an earlier request.
+    fn check_recent_heads(&self, head: &RequestHead<'_>, expected: &ForwardedRequest) {
+        let mut lines = Vec::new();
+        for (name, value) in head.client.headers {
+            headers::write_header_line(&mut lines, name, value);
+        }
+        let recent = Some((&self.config.recent_heads, &*lines));
+        let names = (&self.config.config, &self.config.names);
+        for _ in 0..2 {
+            let forwarded = ForwardedRequest::of(head, &self.shared, names, recent).unwrap();
+            assert_eq!(sorted(&forwarded.headers), sorted(&expected.headers));
+            let rest = |it: &ForwardedRequest| {
+                let of_head = (&it.told, it.fields, it.bypass, &it.all_cookies);
+                format!("{:?}", (&it.key, it.selection, it.content, of_head))
+            };
+            assert_eq!(rest(&forwarded), rest(expected));
+        }
+    }
+
     /// The request by which a request is looked up: for a HEAD mostly a GET.
     fn forwarded_as(
         &self,
@@ -204,19 +224,28 @@ impl Configured {
         headers: &HeaderMap,
     ) -> Result<Rc<ForwardedRequest>, ProxyError> {
         let head = RequestHead {
-            method,
             uri,
-            headers,
-            version: Version::HTTP_11,
-            framing: RequestFraming::None,
-            peer: Some([127, 0, 0, 1].into()),
-            scheme: self.scheme,
+            client: ClientHead {
+                method,
+                headers,
+                version: Version::HTTP_11,
+                framing: RequestFraming::None,
+                peer: Some([127, 0, 0, 1].into()),
+                scheme: self.scheme,
+            },
         };
         let config = &self.config;
         let names = (&config.config, &config.names);
-        let forwarded = ForwardedRequest::of(&head, &self.shared, names)?;
+        let forwarded = ForwardedRequest::of(&head, &self.shared, names, None)?;
+        self.check_recent_heads(&head, &forwarded);
         Ok(forwarded.as_get().map_or(forwarded, Rc::new))
     }
+}
+
+fn sorted(headers: &HeaderMap) -> Vec<(&HeaderName, &HeaderValue)> {
+    let mut lines: Vec<_> = headers.iter().collect();
+    lines.sort_by_key(|(name, _)| name.as_str());
+    lines
 }
 
 fn map(lines: &[(&str, &str)]) -> HeaderMap {

@@ -147,7 +147,8 @@ impl CacheActor {
             self.max_object_bytes,
             (result, claim.now),
         );
-        if self.not_stored_paths.contains(&claim.key.resource) {
+        let path = self.not_stored_paths.path(&claim.key.resource);
+        if self.not_stored_paths.contains(path) {
             ticket.mark_path_not_stored();
         }
         if let Some(disk) = &self.disk {
@@ -159,6 +160,7 @@ impl CacheActor {
             id,
             stamp: self.shared.as_ref().and_then(SharedState::stamp),
             partition,
+            path,
             variant: claim.variant,
             since: claim.now,
             revalidates: claim.revalidates,
@@ -297,10 +299,10 @@ impl Handler<Put> for CacheActor {
 
     fn handle(&mut self, put: Put, context: &mut Self::Context) -> Self::Result {
         self.take_turns(context);
-        let Some(Fetch { variant, stamp, .. }) = self.fetch(&put.key, put.id) else {
+        let Some(fetch) = self.fetch(&put.key, put.id) else {
             return MessageResult(PutOutcome::Void);
         };
-        let (variant, stamp) = (*variant, *stamp);
+        let (variant, stamp, path) = (fetch.variant, fetch.stamp, fetch.path);
         if self.tag_purges.concern(put.id, put.entry.head())
             || self.removing_purges.concern(&put, &self.store)
         {
@@ -309,7 +311,7 @@ impl Handler<Put> for CacheActor {
         }
         if !put.key.is_recorded {
             self.hits_for_miss.stored(&put.key, variant);
-            self.not_stored_paths.stored(&put.key.resource);
+            self.not_stored_paths.stored(path);
         }
         let key = put.entry.key_for(&put.key);
         let is_doubted =
@@ -344,7 +346,7 @@ impl Handler<EndFetch> for CacheActor {
             return;
         }
         if let Some(reason) = end.refused {
-            self.not_stored_paths.not_stored(&end.key.resource, reason);
+            self.not_stored_paths.not_stored(fetch.path, reason);
         }
         self.hits_for_miss
             .ended(&end.key, &fetch, (end.result, end.refused));

@@ -20,6 +20,10 @@ pub(super) struct NotStoredPaths {
     hasher: RandomState,
 }
 
+/// A path of a Host, by its hash.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cache) struct PathHash(u64);
+
 impl NotStoredPaths {
     pub(super) fn new() -> Self {
         Self {
@@ -28,31 +32,31 @@ impl NotStoredPaths {
         }
     }
 
-    pub(super) fn contains(&self, resource: &Resource) -> bool {
-        self.hashes.get(self.hash(resource)).is_some()
+    /// The path of `resource`, for the calls below.
+    pub(super) fn path(&self, resource: &Resource) -> PathHash {
+        PathHash(self.hasher.hash_one(resource.path_and_host()))
+    }
+
+    pub(super) fn contains(&self, path: PathHash) -> bool {
+        self.hashes.get(path.0).is_some()
     }
 
     /// Notes that a response was stored.
-    pub(super) fn stored(&mut self, resource: &Resource) {
-        let hash = self.hash(resource);
-        self.hashes.remove(hash);
+    pub(super) fn stored(&mut self, path: PathHash) {
+        self.hashes.remove(path.0);
     }
 
     /// Notes that a response was not stored, for this reason.
-    pub(super) fn not_stored(&mut self, resource: &Resource, reason: Reason) {
+    pub(super) fn not_stored(&mut self, path: PathHash, reason: Reason) {
         if reason.is_about_response() {
-            self.hashes.insert(self.hash(resource), ());
+            self.hashes.insert(path.0, ());
         } else if reason == Reason::IgnoredCookies {
             // It was storable but for the cookies.
-            self.stored(resource);
+            self.stored(path);
         }
     }
 
     pub(super) fn clear(&mut self) {
         self.hashes.clear();
-    }
-
-    fn hash(&self, resource: &Resource) -> u64 {
-        self.hasher.hash_one(resource.path_and_host())
     }
 }

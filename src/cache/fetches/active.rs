@@ -6,6 +6,7 @@ use crate::{
     cache::{
         fetches::reader::{FetchId, FetchState},
         messages::Claim,
+        not_stored_paths::PathHash,
         store::{entry::Entry, key::Partition},
     },
     policy::Time,
@@ -16,6 +17,7 @@ use crate::{
 pub(in crate::cache) struct Fetch {
     pub(in crate::cache) id: FetchId,
     pub(in crate::cache) partition: Partition,
+    pub(in crate::cache) path: PathHash,
     /// What was applied here when it began; `None` if its response is not shared with other instances.
     pub(in crate::cache) stamp: Option<Stamp>,
     /// Which variant it is for; `None` if no Vary was known.

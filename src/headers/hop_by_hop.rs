@@ -48,7 +48,11 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderMap> {
             }
         }
     }
-    headers.retain(|name, _| !is_listed(name));
+    // Most messages have no other one of them.
+    headers.remove(header::CONTENT_LENGTH);
+    if headers.keys().any(is_listed) {
+        headers.retain(|name, _| !is_listed(name));
+    }
     removed
 }
 

@@ -1,7 +1,5 @@
 //! WebSocket handshakes (RFC 6455, 4): a request after which the connection may carry another protocol.
 
-use std::rc::Rc;
-
 use actix_web::http::{
     StatusCode,
     header::{self, HeaderMap, HeaderValue},
@@ -63,7 +61,7 @@ impl Origin {
         let uri = self.uri(request.target)?;
         let mut headers = request.headers;
         let upgrade = HeaderValue::from_static("websocket");
-        Rc::make_mut(&mut headers).insert(header::UPGRADE, upgrade);
+        headers.make_mut().insert(header::UPGRADE, upgrade);
         let state = TransferState::new(TransferRequest {
             headers,
             expectation: Expectation::Nothing,

@@ -135,26 +135,14 @@ pub(super) fn request_head(
 ) -> WrittenHead {
     let mut head = Vec::with_capacity(USUAL_REQUEST_HEAD_BYTES);
     write_request_line(line, proxied, &mut head);
-    let (mut has_host, mut has_upgrade, mut binds_connection) = (false, false, false);
-    for (name, value) in &*request.headers {
-        match *name {
-            header::CONNECTION
-            | header::CONTENT_LENGTH
-            | header::TRANSFER_ENCODING
-            | header::EXPECT => continue,
-            header::HOST => has_host = true,
-            header::UPGRADE => has_upgrade = true,
-            header::AUTHORIZATION => binds_connection |= authenticates_connection(value),
-            _ => {}
-        }
-        write_header_line(&mut head, name, value);
-    }
-    if !has_host {
+    let lines = request.headers.lines();
+    head.extend_from_slice(&lines.bytes);
+    if !lines.has_host {
         head.extend_from_slice(b"host: ");
         head.extend_from_slice(origin.authority().as_bytes());
         head.extend_from_slice(b"\r\n");
     }
-    if has_upgrade {
+    if lines.has_upgrade {
         head.extend_from_slice(b"connection: Upgrade\r\n");
     }
     if request.expectation == Expectation::Continue {
@@ -167,7 +155,7 @@ pub(super) fn request_head(
     head.extend_from_slice(b"\r\n");
     WrittenHead {
         bytes: head.into(),
-        binds_connection,
+        binds_connection: lines.binds_connection,
     }
 }
 
@@ -191,14 +179,6 @@ fn write_request_line(
         head.extend_from_slice(target.as_bytes());
     }
     head.extend_from_slice(b" HTTP/1.1\r\n");
-}
-
-/// True for the schemes that authenticate a connection and not a request (RFC 4559).
-fn authenticates_connection(authorization: &HeaderValue) -> bool {
-    let scheme = authorization.as_bytes().split(|byte| *byte == b' ').next();
-    scheme.is_some_and(|scheme| {
-        scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
-    })
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@
 //! | `in_flight` | one request and its response on a connection |
 //! | `framing`, `chunked`, `malformed` | where HTTP/1 responses begin and end; pure |
 //! | `handshake` | requests after which a connection may carry WebSocket |
+//! | `request_headers` | the headers of a request, and their lines |
 //! | `heads` | writing the head of a request, finding the head of a response |
 //! | `upload`, `body` | the bodies, one in each direction |
 //! | `transfer` | the state of a request that has no place in awc |
@@ -45,6 +46,7 @@ mod pool;
 mod probe;
 mod proxy_connect;
 mod rate;
+mod request_headers;
 mod resolver;
 mod silence;
 mod socket_path;
@@ -91,6 +93,7 @@ pub use self::{
     pace::{MAX_PAUSE, OriginPace, PaceState},
     probe::reach,
     rate::MaxRate,
+    request_headers::RequestHeaders,
     stream::OriginStream,
     tls::{CaError, tls_config},
     transfer::InterimSink,
@@ -171,7 +174,7 @@ pub struct OriginRequest {
     pub target: String,
     /// The headers, without hop-by-hop headers. Content-Length and Expect are not sent: `body` gives the length, and
     /// `expectation` whether a 100 is expected. Host is the origin's own if it is missing.
-    pub headers: Rc<HeaderMap>,
+    pub headers: RequestHeaders,
     /// The client's body.
     pub body: RequestBody,
     /// What the client expects before it sends the body.

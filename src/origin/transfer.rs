@@ -18,6 +18,7 @@ use super::{
     Expectation,
     error::{OriginError, WaitLimit},
     framing::{BodyFraming, UpgradeOffer},
+    request_headers::RequestHeaders,
     stream::OriginStream,
 };
 
@@ -53,7 +54,7 @@ pub(super) struct WaitLimits {
 
 /// The parts of a request that awc does not carry.
 pub(super) struct TransferRequest {
-    pub(super) headers: Rc<HeaderMap>,
+    pub(super) headers: RequestHeaders,
     /// Whether the body waits for a 100.
     pub(super) expectation: Expectation,
     /// Which other protocol the request offers.

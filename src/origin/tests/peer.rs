@@ -133,7 +133,7 @@ pub(super) fn request(method: Method, target: &str) -> OriginRequest {
     OriginRequest {
         method,
         target: target.to_owned(),
-        headers: Rc::default(),
+        headers: RequestHeaders::default(),
         body: RequestBody::Empty,
         expectation: Expectation::Nothing,
         interim: None,

@@ -3,8 +3,6 @@
 //! A request that an origin cannot have received is sent to the next one, whatever its method, as far as its body can be
 //! sent again. One that may have been received is, if its method is idempotent and it has no body (RFC 9110, 9.2.2).
 
-use std::rc::Rc;
-
 use actix_web::http::{
     Method, StatusCode,
     header::{self, HeaderMap, HeaderName, HeaderValue},
@@ -168,7 +166,7 @@ fn addressed(
         return request;
     }
     let to = worker.shared.origins.get(to);
-    let headers = Rc::make_mut(&mut request.headers);
+    let headers = request.headers.make_mut();
     headers.insert(header::HOST, to.host.clone());
     for name in NAMING {
         rename(headers, &name, forwarded.origin(), &to.url);

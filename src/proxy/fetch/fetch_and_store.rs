@@ -3,7 +3,6 @@
 use std::{pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use actix_web::{http::Method, rt, web};
-use futures_util::future::LocalBoxFuture;
 use tokio::time::Instant;
 
 use crate::{
@@ -90,28 +89,22 @@ async fn fetch_and_store(
         ticket,
         client,
     };
-    // In boxes: these futures are large, and a fetch needs one of them at most.
-    let storing: Option<LocalBoxFuture<'_, ()>> = match (fetched, plan.kind) {
-        (Ok(fetched), FetchKind::Plain | FetchKind::Whole) => fetch.begin_to_store(fetched),
-        (Err(error), FetchKind::Revalidate(entry)) => Some(Box::pin(async move {
-            fetch.not_revalidated(&entry, error).await;
-        })),
-        (Err(error), _) => {
-            fetch.fail(error);
-            None
+    match (fetched, plan.kind) {
+        (Ok(fetched), FetchKind::Plain | FetchKind::Whole) => fetch.store_or_pass(fetched).await,
+        (Err(error), FetchKind::Revalidate(entry)) => {
+            Box::pin(fetch.not_revalidated(&entry, error)).await;
         }
-        (Ok(fetched), FetchKind::Revalidate(entry)) => Some(Box::pin(async move {
-            fetch.revalidated(&entry, fetched).await;
-        })),
+        (Err(error), _) => fetch.fail(error),
+        // In boxes: these futures are large, and most fetches do not need them.
+        (Ok(fetched), FetchKind::Revalidate(entry)) => {
+            Box::pin(fetch.revalidated(&entry, fetched)).await;
+        }
         (Ok(fetched), FetchKind::RestOfPart(part, _)) => {
-            Some(Box::pin(fetch.rest_received(part, fetched)))
+            Box::pin(fetch.rest_received(part, fetched)).await;
         }
         (Ok(fetched), FetchKind::ExtendPart(part)) => {
-            Some(Box::pin(fetch.part_received(part, fetched)))
+            Box::pin(fetch.part_received(part, fetched)).await;
         }
-    };
-    if let Some(storing) = storing {
-        storing.await;
     }
 }
 

@@ -2,7 +2,10 @@
 
 use actix_web::{
     HttpRequest,
-    http::{StatusCode, Version, header::HeaderMap},
+    http::{
+        StatusCode, Version,
+        header::{self, HeaderMap},
+    },
 };
 
 use crate::{
@@ -35,11 +38,11 @@ impl InterimRelay<'_> {
             return None;
         }
         let sender = self.connection.interim_sender();
-        let via = self.via.clone();
+        // HTTP/1.0 has no interim responses.
+        let via = self.via.of(Version::HTTP_11).clone();
         Some(InterimSink::new(move |status, mut headers| {
             crate::headers::remove_hop_by_hop(&mut headers);
-            // HTTP/1.0 has no interim responses.
-            via.append(&mut headers, Version::HTTP_11);
+            headers.append(header::VIA, via.clone());
             sender.send(status, &head(status, &headers));
         }))
     }

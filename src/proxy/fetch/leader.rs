@@ -240,7 +240,7 @@ impl<'f> LeaderFetch<'f> {
     }
 
     /// The same; `None` if the response is not stored.
-    pub(crate) fn begin_to_store(self, fetched: FetchedResponse) -> Option<LocalBoxFuture<'f, ()>> {
+    fn begin_to_store(self, fetched: FetchedResponse) -> Option<LocalBoxFuture<'f, ()>> {
         if fetched.status == StatusCode::NOT_MODIFIED && !self.forwarded.is_conditional() {
             // RFC 9110, 15.4.5: a 304 answers a conditional request. The client sent none.
             self.fail(ProxyError::NotModifiedUnasked);

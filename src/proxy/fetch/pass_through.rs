@@ -1,6 +1,6 @@
 //! Requests that pass through: the response is not stored, except that of a POST that stands for later GETs.
 
-use std::{rc::Rc, time::Duration};
+use std::time::Duration;
 
 use actix_web::http::{Method, header};
 
@@ -118,7 +118,7 @@ fn origin_request(
     let mut headers = match forwarded.content {
         RequestContent::None | RequestContent::Some => forwarded.headers_with_all_cookies(),
         // The next request with this body may be stored, and its response should be the same.
-        RequestContent::Keyed => Rc::clone(&forwarded.headers),
+        RequestContent::Keyed => forwarded.headers.clone(),
     };
     max_forwards::count_down(&forwarded.method, &mut headers);
     OriginRequest {

@@ -1,6 +1,6 @@
 //! What a fetch is for, and the request that it sends to the origin.
 
-use std::{rc::Rc, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     cache::{Coalescing, Entry},
@@ -107,7 +107,7 @@ impl FetchPlan {
             }
             FetchKind::Revalidate(entry) => {
                 let mut request = unconditional_request(forwarded);
-                let headers = Rc::make_mut(&mut request.headers);
+                let headers = request.headers.make_mut();
                 for (name, value) in policy::validators(entry.head()) {
                     headers.insert(name, value);
                 }
@@ -115,7 +115,7 @@ impl FetchPlan {
             }
             FetchKind::RestOfPart(part, first) => {
                 let mut request = unconditional_request(forwarded);
-                let headers = Rc::make_mut(&mut request.headers);
+                let headers = request.headers.make_mut();
                 let conditions = policy::rest_request_fields(part.head(), *first);
                 for (name, value) in conditions.into_iter().flatten() {
                     headers.insert(name, value);
@@ -131,7 +131,7 @@ fn plain_request(forwarded: &ForwardedRequest) -> OriginRequest {
     OriginRequest {
         method: forwarded.method.clone(),
         target: forwarded.origin_target().into_owned(),
-        headers: Rc::clone(&forwarded.headers),
+        headers: forwarded.headers.clone(),
         body: match &forwarded.body {
             Some(body) => body.to_request(),
             None => RequestBody::Empty,
@@ -145,7 +145,7 @@ fn plain_request(forwarded: &ForwardedRequest) -> OriginRequest {
 pub(crate) fn unconditional_request(forwarded: &ForwardedRequest) -> OriginRequest {
     let mut request = plain_request(forwarded);
     if forwarded.is_conditional() {
-        let headers = Rc::make_mut(&mut request.headers);
+        let headers = request.headers.make_mut();
         for name in &policy::CLIENT_CONDITIONS {
             headers.remove(name);
         }

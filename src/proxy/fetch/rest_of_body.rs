@@ -84,7 +84,7 @@ fn request(
     let tag = tag.filter(|_| forwarded.content != RequestContent::Keyed);
     let range = HeaderValue::try_from(format!("bytes={}-", arrived.count));
     if let (Some(tag), Ok(range)) = (tag, range) {
-        let headers = Rc::make_mut(&mut request.headers);
+        let headers = request.headers.make_mut();
         headers.insert(RANGE, range);
         headers.insert(IF_RANGE, tag.clone());
     }

@@ -16,7 +16,7 @@ use crate::{
     config::{Config, Selection},
     error::ProxyError,
     headers::{ClientAddress, ClientScheme, ForwardedClient},
-    origin::OriginUrl,
+    origin::{OriginUrl, RequestHeaders},
     policy::{
         self, BodyKey, ForwardedCookie, Identity, IdentityParts, OriginIndex, Reason,
         RequestContent, RequestFields, Rule,
@@ -47,7 +47,7 @@ pub(crate) struct ForwardedRequest {
     /// Path and query, byte for byte except what a rule removes from the query; or `*`. The origin may get less of it.
     pub(crate) target: String,
     /// The request to the origin shares them, as long as it has no others.
-    pub(crate) headers: Rc<HeaderMap>,
+    pub(crate) headers: RequestHeaders,
     /// Which fields that the policy reads are in `headers`.
     pub(crate) fields: RequestFields,
     /// All cookies, if `headers` has some of them only; else empty.
@@ -102,7 +102,7 @@ impl ForwardedRequest {
         let mut forwarded = Self::of(&head, shared, names, recent)?;
         if let Some(id) = RequestId::of(request, &config.config) {
             let forwarded = Rc::make_mut(&mut forwarded);
-            id.write(Rc::make_mut(&mut forwarded.headers));
+            id.write(forwarded.headers.make_mut());
             forwarded.fields = RequestFields::of(&forwarded.headers);
         }
         Ok(forwarded)
@@ -136,7 +136,7 @@ impl ForwardedRequest {
         Ok(Rc::new(Self {
             method: client.method.clone(),
             target,
-            headers: Rc::clone(&head.headers),
+            headers: head.headers.clone(),
             fields: head.fields,
             all_cookies: head.all_cookies.clone(),
             content: client.framing.content(),
@@ -221,13 +221,15 @@ impl ForwardedRequest {
         table: &NameTable,
     ) {
         let policy = self.config.policy_for(self.selection);
-        let headers = Rc::make_mut(&mut self.headers);
+        let headers = self.headers.make_mut();
         self.all_cookies = remove_ignored_cookies(policy, table, headers);
         self.key.identity = identity(shared, policy, &self.headers, table);
         if content.is_graphql() {
             // The errors in an encoded response could not be found.
             let identity = HeaderValue::from_static("identity");
-            Rc::make_mut(&mut self.headers).insert(header::ACCEPT_ENCODING, identity);
+            self.headers
+                .make_mut()
+                .insert(header::ACCEPT_ENCODING, identity);
         }
         self.key.content = Some(content);
         self.content = RequestContent::Keyed;
@@ -257,7 +259,7 @@ impl ForwardedRequest {
                 ..self.clone()
             };
             // RFC 9110, 14.2: Range is defined for GET alone.
-            let headers = Rc::make_mut(&mut get.headers);
+            let headers = get.headers.make_mut();
             headers.remove(header::RANGE);
             headers.remove(header::IF_RANGE);
             get.fields = RequestFields::of(headers);
@@ -354,9 +356,9 @@ impl ForwardedRequest {
     }
 
     /// The headers with all cookies, for a request whose response is not stored.
-    pub(crate) fn headers_with_all_cookies(&self) -> Rc<HeaderMap> {
+    pub(crate) fn headers_with_all_cookies(&self) -> RequestHeaders {
         if !self.leaves_out_cookies() {
-            return Rc::clone(&self.headers);
+            return self.headers.clone();
         }
         let mut headers = HeaderMap::clone(&self.headers);
         headers.remove(header::COOKIE);

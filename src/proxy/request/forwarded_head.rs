@@ -1,7 +1,7 @@
 //! The headers of a request as they are forwarded, and what they mean. They do not depend on its target, except for the route
 //! and the rule that its target selects.
 
-use std::{net::IpAddr, rc::Rc};
+use std::net::IpAddr;
 
 use actix_web::http::{
     Method, Version,
@@ -12,6 +12,7 @@ use crate::{
     config::{Config, Selection},
     error::ProxyError,
     headers::{self, ClientScheme, ForwardedClient, ProxyHeaders},
+    origin::RequestHeaders,
     policy::{Identity, Reason, RequestContent, RequestFields, Rule},
     proxy::{
         request::{
@@ -39,7 +40,7 @@ pub(crate) struct ClientHead<'a> {
 #[derive(Debug)]
 #[cfg_attr(test, derive(Default))]
 pub(crate) struct ForwardedHead {
-    pub(crate) headers: Rc<HeaderMap>,
+    pub(crate) headers: RequestHeaders,
     /// Which fields that the policy reads are in `headers`.
     pub(crate) fields: RequestFields,
     /// All cookies, if `headers` has some of them only; else empty.

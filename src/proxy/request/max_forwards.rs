@@ -1,7 +1,5 @@
 //! Max-Forwards: how many more proxies may forward a TRACE or OPTIONS (RFC 9110, 7.6.2).
 
-use std::rc::Rc;
-
 use actix_web::{
     HttpRequest,
     http::{
@@ -13,6 +11,7 @@ use actix_web::{
 use crate::{
     error::FORWARDED_METHODS,
     headers::{self as message_headers, CacheStatus},
+    origin::RequestHeaders,
     policy::Policy,
     proxy::response::client_response::{ClientResponse, ResponseBody},
 };
@@ -48,11 +47,13 @@ pub(crate) fn final_response(request: &HttpRequest, policy: &Policy) -> Option<C
 }
 
 /// Decrements Max-Forwards in a request that is forwarded.
-pub(crate) fn count_down(method: &Method, headers: &mut Rc<HeaderMap>) {
+pub(crate) fn count_down(method: &Method, headers: &mut RequestHeaders) {
     if has_max_forwards(method)
         && let Some(left @ 1..) = left(headers)
     {
-        Rc::make_mut(headers).insert(MAX_FORWARDS, HeaderValue::from(left - 1));
+        headers
+            .make_mut()
+            .insert(MAX_FORWARDS, HeaderValue::from(left - 1));
     }
 }
 
@@ -135,11 +136,11 @@ mod tests {
             ("five", "five"),
         ] {
             for method in [Method::TRACE, Method::OPTIONS] {
-                let mut headers = Rc::new(lines(&[before]));
+                let mut headers = RequestHeaders::from(lines(&[before]));
                 count_down(&method, &mut headers);
                 assert_eq!(headers.get(MAX_FORWARDS).unwrap(), after, "{before}");
             }
-            let mut headers = Rc::new(lines(&[before]));
+            let mut headers = RequestHeaders::from(lines(&[before]));
             count_down(&Method::POST, &mut headers);
             assert_eq!(headers.get(MAX_FORWARDS).unwrap(), before);
         }
@@ -147,7 +148,7 @@ mod tests {
 
     #[test]
     fn two_headers_count_as_none() {
-        let mut headers = Rc::new(lines(&["5", "5"]));
+        let mut headers = RequestHeaders::from(lines(&["5", "5"]));
         count_down(&Method::TRACE, &mut headers);
         let values: Vec<_> = headers.get_all(MAX_FORWARDS).collect();
         assert_eq!(values, ["5", "5"]);

@@ -1,6 +1,6 @@
 //! Parses the heads of responses and finds the ends of their bodies (RFC 9112, 4 to 7). No I/O.
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, sync::LazyLock};
 
 use actix_web::http::{
     Method, StatusCode, Version,
@@ -8,6 +8,7 @@ use actix_web::http::{
 };
 
 use bytes::{Bytes, BytesMut};
+use memchr::memmem::Finder;
 
 use super::{chunked::Chunked, malformed::Malformed};
 
@@ -117,17 +118,19 @@ pub(super) enum Parsed {
     },
 }
 
+/// The end of a line, and an empty line after it.
+static EMPTY_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n\r\n"));
+static EMPTY_LINE_WITHOUT_CR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n\n"));
+
 /// Where the first head in `bytes` ends. An earlier search of the first `searched_bytes` did not find the end.
 pub(super) fn head_end(bytes: &[u8], searched_bytes: usize) -> Option<usize> {
     let start = searched_bytes.saturating_sub(3);
-    memchr::memchr_iter(b'\n', bytes.get(start..)?).find_map(|at| {
-        let next = start + at + 1;
-        match (bytes.get(next), bytes.get(next + 1)) {
-            (Some(b'\n'), _) => Some(next + 1),
-            (Some(b'\r'), Some(b'\n')) => Some(next + 2),
-            _ => None,
-        }
-    })
+    let bytes = bytes.get(start..)?;
+    let end = EMPTY_LINE.find(bytes).map(|at| at + 3);
+    // RFC 9112, 2.2: a line may end without CR.
+    let without_cr = EMPTY_LINE_WITHOUT_CR.find(&bytes[..end.unwrap_or(bytes.len())]);
+    let end = without_cr.map(|at| at + 2).or(end);
+    end.map(|end| start + end)
 }
 
 /// RFC 8446, 5.1: an alert record of any version.

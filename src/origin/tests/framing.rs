@@ -261,6 +261,15 @@ fn a_body_of_known_length_ends_there() {
 
 proptest! {
     #[test]
+    fn a_head_ends_with_the_first_empty_line(bytes in "[a\r\n]{0,12}") {
+        let bytes = bytes.as_bytes();
+        let ends = (0..=bytes.len()).filter(|end| {
+            bytes[..*end].ends_with(b"\n\n") || bytes[..*end].ends_with(b"\n\r\n")
+        });
+        prop_assert_eq!(head_end(bytes, 0), ends.min());
+    }
+
+    #[test]
     fn any_bytes_are_a_head_within_them_or_none(
         bytes: Vec<u8>,
         nearly in "HTTP/1[.][01] [0-9]{3}( [a-z]{0,3})?\r?\n((content-length|transfer-encoding|a|connection) ?: ?([0-9,]{0,21}|chunked|gzip, chunked|close)\r?\n){0,3}\r?\n[a-z]{0,3}",

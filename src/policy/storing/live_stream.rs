@@ -48,8 +48,8 @@ fn media_type(headers: &HeaderMap) -> Option<&[u8]> {
 
 /// RFC 9110, 8.3.1: parameters follow the media type.
 fn without_parameters(content_type: &[u8]) -> &[u8] {
-    let end = memchr::memchr(b';', content_type).unwrap_or(content_type.len());
-    content_type[..end].trim_ascii()
+    let media_type = content_type.split(|byte| *byte == b';').next();
+    media_type.unwrap_or_default().trim_ascii()
 }
 
 /// RFC 9110, 8.3.1: the case of a media type does not matter.

@@ -48,7 +48,7 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderMap> {
             }
         }
     }
-    // Most messages have no other one of them.
+    // Most messages have no other hop-by-hop header.
     headers.remove(header::CONTENT_LENGTH);
     if headers.keys().any(is_listed) {
         headers.retain(|name, _| !is_listed(name));

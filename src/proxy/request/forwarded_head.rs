@@ -58,7 +58,7 @@ impl ForwardedHead {
     /// The forwarded form of `client`. `told` is what trusted proxies say about the client.
     ///
     /// # Errors
-    /// A header names the proxy in a way that cannot be forwarded.
+    /// A header names a path that may lead out of the origin's path prefix, or out of the paths of the route.
     pub(crate) fn of(
         client: &ClientHead<'_>,
         told: ForwardedClient,

@@ -1,7 +1,7 @@
 //! The forwarded heads that one worker has made last.
 //!
-//! A client mostly sends the same headers with each request, and so do its other connections. Then they are not read again:
-//! the forwarded headers are the same, for all that they are made from is compared.
+//! A client mostly sends the same headers with each request, and so do its other connections. Then the forwarded head is used
+//! again. It is the same one, because all that it is made from is compared.
 
 use std::{cell::RefCell, collections::VecDeque, hash::BuildHasher as _, net::IpAddr, rc::Rc};
 

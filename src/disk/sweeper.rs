@@ -60,16 +60,18 @@ struct Sweep<'a> {
 }
 
 impl Sweeper {
-    /// Starts the thread: it loads the index first. `run` is the number of this run.
+    /// Starts the thread: it loads the index first, then sweeps for the rules in force. `run` is the number of this run.
     ///
     /// # Errors
     ///
     /// The system gives no thread.
     pub(super) fn start(context: ReadContext, run: u32) -> io::Result<(Self, JoinHandle<()>)> {
         let (sender, receiver) = channel();
+        let rules = context.shared.rules.load().removing();
+        let before = rules.into_iter().map(|rule| rule.id).collect();
         let thread = thread::Builder::new()
             .name("disk-sweeper".to_owned())
-            .spawn(move || work(&context, run, &receiver))?;
+            .spawn(move || work(&context, run, before, &receiver))?;
         Ok((Self { sender }, thread))
     }
 
@@ -84,10 +86,10 @@ impl Sweeper {
     }
 }
 
-fn work(context: &ReadContext, run: u32, jobs: &Receiver<SweepJob>) {
+/// `asked` are the rules to sweep for, at first those of the runs before.
+fn work(context: &ReadContext, run: u32, mut asked: HashSet<RuleId>, jobs: &Receiver<SweepJob>) {
     load(context, run);
-    // Rules of the runs before.
-    let mut swept = sweep(context, HashMap::new());
+    let mut swept = sweep(context, &mut asked, HashMap::new());
     loop {
         lift(context, &mut swept);
         let first = match swept.is_empty() {
@@ -102,11 +104,14 @@ fn work(context: &ReadContext, run: u32, jobs: &Receiver<SweepJob>) {
         let mut answers = HashMap::new();
         for job in std::iter::once(first).chain(jobs.try_iter()) {
             match job {
-                SweepJob::Sweep { rule, answer } => _ = answers.insert(rule, answer),
+                SweepJob::Sweep { rule, answer } => {
+                    asked.insert(rule);
+                    answers.insert(rule, answer);
+                }
                 SweepJob::Close => return,
             }
         }
-        swept = sweep(context, answers);
+        swept = sweep(context, &mut asked, answers);
     }
 }
 
@@ -127,16 +132,21 @@ fn lift(context: &ReadContext, swept: &mut Vec<RemovingRule>) {
     }
 }
 
-/// Removes what the rules in force name, and answers. Returns the rules, but none if a segment could not be read: then they
-/// stay in force until another sweep.
+/// Removes what the rules in `asked` name that are still in force, and answers. A rule that comes into force meanwhile is left
+/// to its own sweep, which counts what it removes. Returns the rules, but none if a segment could not be read: then they stay
+/// in force until another sweep.
 fn sweep(
     context: &ReadContext,
+    asked: &mut HashSet<RuleId>,
     answers: HashMap<RuleId, Option<oneshot::Sender<Swept>>>,
 ) -> Vec<RemovingRule> {
     let shared = context.shared.as_ref();
+    let mut rules = shared.rules.load().removing();
+    asked.retain(|id| rules.iter().any(|rule| rule.id == *id));
+    rules.retain(|rule| asked.contains(&rule.id));
     let mut sweep = Sweep {
         shared,
-        rules: shared.rules.load().removing(),
+        rules,
         found: HashMap::new(),
         sequences: Vec::new(),
     };

@@ -50,6 +50,25 @@ fn a_rule_removes_what_it_names_and_nothing_that_is_stored_later() {
 }
 
 #[test]
+fn each_of_several_rules_at_once_is_answered_with_what_it_has_removed() {
+    let store = open(&FaultyFiles::new());
+    for round in 0..20 {
+        for number in 0..120 {
+            let tag = format!("tag {round} {}.", number % 12);
+            store.put(tagged(&format!("/{number}"), round + 1, &tag));
+        }
+        let rule = |tag: usize| End::Matching {
+            rule: format!("tag {round} {tag}.").into(),
+            action: RuleAction::Remove,
+        };
+        let endings: Vec<_> = (0..12).map(|tag| store.disk.end(vec![rule(tag)])).collect();
+        for ending in endings {
+            assert_eq!(store.runtime.block_on(ending.swept).responses, 10);
+        }
+    }
+}
+
+#[test]
 fn a_rule_holds_from_the_answer_on_also_after_a_kill_before_its_sweep() {
     let files = FaultyFiles::new();
     let store = open(&files);

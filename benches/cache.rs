@@ -1,27 +1,44 @@
-//! What the cache costs a request: a key, a worker's memory, a question to the actor, and a fetch that is stored.
+//! What the cache costs a request: a key, a worker's memory, a question to the actor, and a fetch that is stored; and how
+//! much processor time of the actor's thread such a fetch takes.
 //!
 //! `cargo bench --bench cache`
 
-use std::{convert::Infallible, hint::black_box, time::Duration};
+use std::{
+    convert::Infallible,
+    hint::black_box,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
+use actix::Arbiter;
 use actix_web::{
     http::{
         Method, StatusCode,
         header::{self, HeaderMap, HeaderValue},
     },
-    rt::{System, SystemRunner},
+    rt::{System, SystemRunner, spawn, time::sleep},
 };
 use bytes::Bytes;
 use caching_proxy::{
     cache::{
-        BodyWriter, Cache, Claim, ClaimBasis, Claimed, Coalescing, EntryFilter, Found, Get, Key,
-        KeyRef, ListOrder, ListQuery, Resource, WorkerCache, WorkerCacheMode,
+        BodyWriter, Cache, Claim, ClaimBasis, Claimed, Clear, Coalescing, EntryFilter, Found, Get,
+        GetStats, Key, KeyRef, ListOrder, ListQuery, Resource, WorkerCache, WorkerCacheMode,
     },
     config::Config,
     origin::OriginUrl,
     policy::{self, Policy, RequestContent, Response, StoredHead, Time},
 };
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::mpsc;
+
+/// That of the program: another one takes other times.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const MIB: u64 = 1024 * 1024;
 /// 2026-11-23T03:30:00Z.
@@ -72,7 +89,7 @@ async fn store(cache: &Cache, head: &StoredHead, target: &str) {
         variant: None,
         wait: Duration::from_secs(5),
         key: key(target),
-        basis: ClaimBasis::Since(cache.snapshot(&Resource::new(target))),
+        basis: ClaimBasis::Found(Found::default()),
         revalidates: None,
         coalescing: Coalescing::Join,
         now: NOW,
@@ -142,6 +159,103 @@ fn fills(criterion: &mut Criterion) {
     });
 }
 
+/// The processor time that this thread has used.
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+/// Stores responses for targets with these `numbers`. So many `fetches` run at a time, in the threads of `fetchers`. Returns
+/// the processor time of this thread, in which the actor runs.
+async fn store_elsewhere(
+    (cache, head): (&Cache, &StoredHead),
+    (fetchers, fetches): (&[Arbiter], usize),
+    numbers: Range<u64>,
+) -> Duration {
+    let before = thread_time();
+    let next = Arc::new(AtomicU64::new(numbers.start));
+    let (running, mut all) = mpsc::channel::<Infallible>(1);
+    for fetcher in fetchers.iter().cycle().take(fetches) {
+        let (cache, head, next) = (cache.clone(), head.clone(), Arc::clone(&next));
+        let running = running.clone();
+        let fetch = async move || {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= numbers.end {
+                    break;
+                }
+                store(&cache, &head, &format!("/products/{number}")).await;
+            }
+            drop(running);
+        };
+        fetcher.spawn_fn(|| drop(spawn(fetch())));
+    }
+    drop(running);
+    // The channel ends when all fetches have.
+    let _ = all.recv().await;
+    thread_time() - before
+}
+
+/// What a store takes of the actor's thread, in which nothing else runs. With one fetch at a time, each message wakes the
+/// thread. With many, several messages come at once, as under load.
+fn actor_thread(criterion: &mut Criterion) {
+    /// How many responses are stored in a round, at least.
+    const ROUND: u64 = 20_000;
+    let system = System::new();
+    let Some(head) = default_policy().and_then(|policy| head(&policy)) else {
+        return;
+    };
+    let (empty, full) = (
+        Cache::new(8192 * MIB, 64 * MIB),
+        Cache::new(256 * MIB, 64 * MIB),
+    );
+    system.block_on(async {
+        empty.start();
+        full.start();
+        let mut number = 0;
+        while full.send(GetStats).await.is_ok_and(|it| it.evictions == 0) {
+            store(&full, &head, &format!("/others/{number}")).await;
+            number += 1;
+        }
+    });
+    let mut group = criterion.benchmark_group("actor's thread");
+    group
+        .sampling_mode(SamplingMode::Flat)
+        .sample_size(20)
+        .measurement_time(Duration::from_secs(5));
+    let mut number = 0;
+    for (name, threads, fetches) in [
+        ("1 fetch at a time", 1, 1),
+        ("64 fetches in 1 thread", 1, 64),
+        ("64 fetches in 2 threads", 2, 64),
+    ] {
+        let fetchers: Vec<_> = (0..threads).map(|_| Arbiter::new()).collect();
+        let mut run = async |cache: &Cache, times: u64| {
+            let stores = times.max(ROUND);
+            let numbers = number..number + stores;
+            number = numbers.end;
+            let used = store_elsewhere((cache, &head), (&fetchers, fetches), numbers).await;
+            used.mul_f64(times as f64 / stores as f64)
+        };
+        group.bench_function(format!("a store in an empty cache, {name}"), |bencher| {
+            bencher.iter_custom(|times| {
+                system.block_on(async {
+                    let _ = empty.send(Clear).await;
+                    // Another thread frees what was stored.
+                    sleep(Duration::from_millis(500)).await;
+                    run(&empty, times).await
+                })
+            });
+        });
+        group.bench_function(format!("a store in a full cache, {name}"), |bencher| {
+            bencher.iter_custom(|times| system.block_on(run(&full, times)));
+        });
+        for fetcher in fetchers {
+            fetcher.stop();
+        }
+    }
+}
+
 /// What a list of everything costs: all of it, of which the actor does a part for each chunk of keys.
 fn lists(criterion: &mut Criterion) {
     const KEYS: usize = 1_000_000;
@@ -173,6 +287,6 @@ fn lists(criterion: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().measurement_time(Duration::from_secs(3));
-    targets = keys, index, actor, fills, lists
+    targets = keys, index, actor, fills, actor_thread, lists
 }
 criterion_main!(benches);

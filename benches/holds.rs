@@ -33,8 +33,8 @@ use caching_proxy::{
     config::Config,
     origin::OriginUrl,
     policy::{
-        self, BodyKey, PersistedQueries, Policy, RequestContent, Response, Routes, Rules,
-        StoredHead, Time,
+        self, BodyKey, PersistedQueries, Policy, RequestContent, Response, ResponseHeaders, Routes,
+        Rules, StoredHead, Time,
     },
 };
 use rustix::time::{ClockId, clock_gettime};
@@ -76,8 +76,8 @@ fn default_policy() -> Option<Policy> {
 
 fn head(policy: &Policy) -> Option<StoredHead> {
     let asked = HeaderMap::new();
-    let mut replied = HeaderMap::new();
-    replied.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut replied = ResponseHeaders::new();
+    replied.insert(&CONTENT_TYPE, &HeaderValue::from_static("application/json"));
     let request = policy::Request::new(policy, &Method::GET, &asked, RequestContent::None, None);
     let reply = Response {
         status: StatusCode::OK,

@@ -12,7 +12,8 @@ use actix_web::http::{
 };
 use caching_proxy::policy::{
     self, ClientDirectives, Globs, Mode, OriginIndex, Patterns, PersistedQueries, Policy,
-    QueryOrder, Request, RequestContent, Response, Route, Routes, Rule, Rules, StoredHead, Time,
+    QueryOrder, Request, RequestContent, Response, ResponseHeaders, Route, Routes, Rule, Rules,
+    StoredHead, Time,
 };
 use criterion::{Bencher, Criterion, criterion_group, criterion_main};
 
@@ -83,7 +84,14 @@ fn request<'a>(policy: &Policy, headers: &'a HeaderMap) -> Request<'a> {
     Request::new(policy, &Method::GET, headers, RequestContent::None, None)
 }
 
-fn reply(headers: &HeaderMap) -> Response<'_> {
+fn response_headers(lines: Lines<'_>) -> ResponseHeaders {
+    let lines = lines.iter();
+    lines
+        .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+        .collect()
+}
+
+fn reply(headers: &ResponseHeaders) -> Response<'_> {
     Response {
         status: StatusCode::OK,
         headers,
@@ -94,7 +102,7 @@ fn reply(headers: &HeaderMap) -> Response<'_> {
 }
 
 fn stored(policy: &Policy, asked: Lines<'_>, replied: Lines<'_>) -> Vec<StoredHead> {
-    let (asked, replied) = (headers(asked), headers(replied));
+    let (asked, replied) = (headers(asked), response_headers(replied));
     let admitted = policy::admit(policy, &request(policy, &asked), &reply(&replied));
     admitted.into_iter().collect()
 }
@@ -175,7 +183,7 @@ fn read_directives(criterion: &mut Criterion) {
         ),
         ("an answer of an API", REPLY.to_vec()),
     ] {
-        let replied = headers(&lines);
+        let replied = response_headers(&lines);
         group.bench_function(name, |bencher| {
             bencher
                 .iter(|| policy::admit(&policy, black_box(&request), black_box(&reply(&replied))));

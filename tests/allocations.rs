@@ -17,7 +17,7 @@ use caching_proxy::{
     observe::{LiveRequests, Observer, RouteSlot},
     policy::{
         ClientDirectives, Decision, Mode, Patterns, Policy, Request, RequestContent, Response,
-        ResponseForm, Reuse, StoredHead, Time, admit, decide, response_form,
+        ResponseForm, ResponseHeaders, Reuse, StoredHead, Time, admit, decide, response_form,
     },
 };
 
@@ -54,10 +54,10 @@ fn request<'a>(policy: &Policy, headers: &'a HeaderMap) -> Request<'a> {
 }
 
 fn stored(policy: &Policy, asked: Lines<'_>) -> StoredHead {
-    let replied = headers(&[
-        ("cache-control", "max-age=600"),
-        ("etag", "\"a\""),
-        ("vary", "accept-language, x-a"),
+    let replied = ResponseHeaders::from_iter([
+        (&b"cache-control"[..], &b"max-age=600"[..]),
+        (b"etag", b"\"a\""),
+        (b"vary", b"accept-language, x-a"),
     ]);
     let reply = Response {
         status: StatusCode::OK,

@@ -23,7 +23,7 @@ use crate::{
         BodyText, ExportMark, ExportedEntry, FILE_BEGIN, HeaderLine, RecordedExchange, ScrubReport,
         Scrubber, Utf8Check, file_end, is_text,
     },
-    policy::{Audience, Identity, Policy, Time},
+    policy::{Audience, Identity, Policy, Time, is_name},
     proxy::Shared,
 };
 
@@ -296,10 +296,10 @@ impl Export {
     fn response(&mut self, policy: &Policy, entry: &Entry) -> Vec<HeaderLine> {
         let fields = entry.head().fields().iter();
         let lines = fields
-            .filter(|(name, _)| *name != AGE)
+            .filter(|(name, _)| !is_name(name, &AGE))
             .map(|(name, value)| {
-                let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-                (name.as_str().to_owned(), value)
+                let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+                (text(name), text(value))
             });
         let part = entry.head().content_range();
         let part = part.map(|part| (CONTENT_RANGE.as_str().to_owned(), part.to_field_value()));
@@ -322,7 +322,7 @@ impl Export {
             let next = self.identities.len() as u64 + 1;
             *self.identities.entry(identity).or_insert(next)
         });
-        let is_encoded = head.fields().text(&CONTENT_ENCODING).is_some();
+        let is_encoded = head.fields().get(&CONTENT_ENCODING).is_some();
         self.summary.encoded += u64::from(is_encoded);
         ExportMark {
             audience: match (is_own, identity) {
@@ -387,8 +387,8 @@ async fn send(
     (to, now): (&Sender<Bytes>, Time),
 ) -> Result<(), ExportStop> {
     let head = entry.head();
-    let content_type = head.fields().text(&CONTENT_TYPE).unwrap_or_default();
-    let is_plain = head.fields().text(&CONTENT_ENCODING).is_none();
+    let content_type = head.fields().get(&CONTENT_TYPE).unwrap_or_default();
+    let is_plain = head.fields().get(&CONTENT_ENCODING).is_none();
     let is_of_text = is_plain && is_text(&String::from_utf8_lossy(content_type));
     let mut text = BodyText::new(is_of_text && is_utf_8);
     let received = head.received().min(now);

@@ -15,7 +15,7 @@ use crate::{
     har::{HeaderLine, RecordedExchange},
     mask::{cut, is_secret_header},
     origin::OriginUrl,
-    policy::{BodyKey, Policy, Time},
+    policy::{BodyKey, Policy, ResponseHeaders, Time},
     proxy::{
         self, DescribedRequest, ImportAudience, ImportRefusal, ImportedResponse, Shared, UrlPlace,
     },
@@ -106,7 +106,7 @@ fn described(
         StatusCode::from_u16(exchange.status).map_err(|_| "its status is not valid".to_owned())?;
     let body_key = mark.and_then(|mark| mark.body_key.as_deref());
     let body_key = body_key.map(body_key_of).transpose()?;
-    let mut asked = headers(&exchange.request)?;
+    let mut asked = request_headers(&exchange.request)?;
     let posted = exchange.posted.as_ref().filter(|_| body_key.is_none());
     if method == Method::POST && body_key.is_none() {
         let posted = posted.map_or(0, String::len);
@@ -123,7 +123,7 @@ fn described(
         HeaderValue::try_from(&place.host).map_err(|_| "its host is not valid".to_owned())?;
     asked.insert(HOST, host);
     let uri = Uri::try_from(&place.target).map_err(|_| "its URL cannot be requested".to_owned())?;
-    let mut answered = headers(&exchange.response)?;
+    let mut answered = response_headers(&exchange.response)?;
     if request.shared {
         forget_credentials_in_vary(&config.policy, &mut answered);
     }
@@ -157,24 +157,39 @@ fn body_key_of(digits: &str) -> Result<BodyKey, String> {
     key.ok_or_else(|| "its bodyKey is not valid: it has 66 hexadecimal digits".to_owned())
 }
 
-fn headers(lines: &[HeaderLine]) -> Result<HeaderMap, String> {
+fn request_headers(lines: &[HeaderLine]) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
-    for (name, value) in lines {
-        let wrong = || format!("its header {:?} is not valid", cut(name, MAX_ECHO_CHARS));
-        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| wrong())?;
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
+    for line in lines {
+        let (name, value) = valid(line)?;
         headers.append(name, value);
     }
     Ok(headers)
 }
 
+fn response_headers(lines: &[HeaderLine]) -> Result<ResponseHeaders, String> {
+    let mut headers = ResponseHeaders::new();
+    for line in lines {
+        valid(line)?;
+        headers.extend([(line.0.as_bytes(), line.1.as_bytes())]);
+    }
+    Ok(headers)
+}
+
+/// A line as a header, if it is a valid one.
+fn valid((name, value): &HeaderLine) -> Result<(HeaderName, HeaderValue), String> {
+    let wrong = || format!("its header {:?} is not valid", cut(name, MAX_ECHO_CHARS));
+    let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| wrong())?;
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
+    Ok((name, value))
+}
+
 /// A response for everybody is for every request, whatever its credentials, so these do not select it.
-fn forget_credentials_in_vary(policy: &Policy, headers: &mut HeaderMap) {
+fn forget_credentials_in_vary(policy: &Policy, headers: &mut ResponseHeaders) {
     let lines: Vec<String> = headers
-        .get_all(VARY)
-        .filter_map(|line| line.to_str().ok().map(str::to_owned))
+        .get_all(&VARY)
+        .filter_map(|line| str::from_utf8(line).ok().map(str::to_owned))
         .collect();
-    headers.remove(VARY);
+    headers.remove(&VARY);
     let is_kept = |member: &&str| {
         let name = HeaderName::from_bytes(member.as_bytes());
         !member.is_empty() && !name.is_ok_and(|name| is_secret_header(policy, &name))
@@ -182,6 +197,6 @@ fn forget_credentials_in_vary(policy: &Policy, headers: &mut HeaderMap) {
     let members = lines.iter().flat_map(|line| line.split(',').map(str::trim));
     let kept: Vec<&str> = members.filter(is_kept).collect();
     if let (false, Ok(value)) = (kept.is_empty(), HeaderValue::try_from(kept.join(", "))) {
-        headers.insert(VARY, value);
+        headers.insert(&VARY, &value);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use actix_web::http::header::HeaderName;
 use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Serialize};
 
@@ -197,9 +198,12 @@ fn method(row: &KeyVariants) -> &'static str {
 fn fields(policy: &Policy, entry: &Entry) -> Vec<Field> {
     let fields = entry.head().fields().iter();
     fields
-        .map(|(name, value)| Field {
-            name: name.as_str().to_owned(),
-            value: Some(shown_value(policy, &name, value.as_bytes())),
+        .filter_map(|(written, value)| {
+            let name = HeaderName::from_bytes(written).ok()?;
+            Some(Field {
+                name: String::from_utf8_lossy(written).into_owned(),
+                value: Some(shown_value(policy, &name, value)),
+            })
         })
         .collect()
 }

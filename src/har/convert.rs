@@ -200,46 +200,50 @@ fn lines<'h>(
     headers: &'h [HarHeader<'_>],
     left_out: &'h [&str],
 ) -> impl Iterator<Item = HeaderLine> + 'h {
-    let named = headers
-        .iter()
-        .map(|line| (line.name.trim().to_ascii_lowercase(), &line.value));
+    let named = headers.iter().map(|line| (line.name.trim(), &line.value));
     let kept = named.filter(|(name, _)| {
-        !name.is_empty() && !name.starts_with(':') && !left_out.contains(&name.as_str())
+        !name.is_empty() && !name.starts_with(':') && !is_one_of(left_out, name)
     });
     kept.flat_map(|(name, value)| {
         let values: Vec<String> = value
             .split('\n')
             .map(|value| value.trim().to_owned())
             .collect();
-        values.into_iter().map(move |value| (name.clone(), value))
+        values
+            .into_iter()
+            .map(move |value| (name.to_owned(), value))
     })
+}
+
+/// True if a name as it is written in the file is one of these.
+fn is_one_of(names: &[&str], written: &str) -> bool {
+    names.iter().any(|name| written.eq_ignore_ascii_case(name))
 }
 
 fn asked_headers(headers: &[HarHeader<'_>]) -> Vec<HeaderLine> {
     let lines = lines(headers, &NOT_KEPT);
     lines
-        .filter(|(name, _)| !NOT_ASKED.contains(&name.as_str()))
+        .filter(|(name, _)| !is_one_of(&NOT_ASKED, name))
         .collect()
 }
 
 /// The headers of the response without those of a proxy of this kind, and, unless the body is encoded, without its coding.
 fn kept_headers(headers: &[HarHeader<'_>], is_encoded: bool) -> Vec<HeaderLine> {
-    let is_ours = |name: &str, value: &str| match name {
-        "cache-status" => value.starts_with("caching-proxy"),
-        "via" => value.contains("caching-proxy-"),
-        _ => false,
+    let is_ours = |name: &str, value: &str| {
+        is_one_of(&["cache-status"], name) && value.starts_with("caching-proxy")
+            || is_one_of(&["via"], name) && value.contains("caching-proxy-")
     };
     let kept = lines(headers, &NOT_KEPT).filter(|(name, value)| !is_ours(name, value));
     if is_encoded {
         return kept.collect();
     }
-    let plain = kept.filter(|(name, _)| name != "content-encoding");
+    let plain = kept.filter(|(name, _)| !is_one_of(&["content-encoding"], name));
     plain.filter_map(without_coding_in_vary).collect()
 }
 
 /// A decoded body is for every client, whatever codings it accepts. `None` if nothing is left of the line.
 fn without_coding_in_vary((name, value): HeaderLine) -> Option<HeaderLine> {
-    if name != "vary" {
+    if !is_one_of(&["vary"], &name) {
         return Some((name, value));
     }
     let members = value.split(',').map(str::trim);
@@ -256,20 +260,24 @@ fn describe(
     (body, is_text): (&HarBody, bool),
     started: Option<&str>,
 ) {
-    let has = |headers: &[HeaderLine], name: &str| headers.iter().any(|line| line.0 == name);
+    let has = |headers: &[HeaderLine], name: &str| {
+        let mut lines = headers.iter();
+        lines.any(|line| is_one_of(&[name], &line.0))
+    };
     let mime_type = content.mime_type.trim();
     if !has(headers, "content-type") && !matches!(mime_type, "" | "x-unknown") {
-        headers.push(("content-type".to_owned(), mime_type.to_owned()));
+        headers.push(("Content-Type".to_owned(), mime_type.to_owned()));
     }
     if is_text && !body.is_ascii() {
-        for (_, value) in headers.iter_mut().filter(|line| line.0 == "content-type") {
+        let lines = headers.iter_mut();
+        for (_, value) in lines.filter(|line| is_one_of(&["content-type"], &line.0)) {
             *value = in_utf_8(value);
         }
     }
     let date = started.and_then(|started| chrono::DateTime::parse_from_rfc3339(started).ok());
     if let (false, Some(date)) = (has(headers, "date"), date) {
         let date = date.to_utc().format("%a, %d %b %Y %H:%M:%S GMT");
-        headers.push(("date".to_owned(), date.to_string()));
+        headers.push(("Date".to_owned(), date.to_string()));
     }
 }
 
@@ -333,15 +341,15 @@ mod tests {
             (exchange.url.as_str(), exchange.status),
             ("https://a.test/b?c", 200)
         );
-        assert_eq!(names(&exchange.request), ["accept: */*"]);
+        assert_eq!(names(&exchange.request), ["Accept: */*"]);
         assert_eq!(
             names(&exchange.response),
             [
-                "vary: Origin",
+                "Vary: Origin",
                 "x-a: 1",
                 "x-a: 2",
-                "content-type: text/html; charset=utf-8",
-                "date: Mon, 23 Nov 2026 02:30:00 GMT",
+                "Content-Type: text/html; charset=utf-8",
+                "Date: Mon, 23 Nov 2026 02:30:00 GMT",
             ]
         );
     }

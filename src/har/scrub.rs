@@ -81,8 +81,9 @@ impl Scrubber {
         }
         if mask::is_secret_header(policy, &known) {
             let names = &mut self.report.headers;
-            let counted = match names.contains_key(&name) || names.len() < MAX_NAMES {
-                true => name,
+            let name = known.as_str();
+            let counted = match names.contains_key(name) || names.len() < MAX_NAMES {
+                true => name.to_owned(),
                 false => "other".to_owned(),
             };
             *names.entry(counted).or_default() += 1;

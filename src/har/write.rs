@@ -41,7 +41,7 @@ impl ExportedEntry {
         let exchange = &self.exchange;
         let value_of = |name: &str| {
             let mut lines = exchange.response.iter();
-            let line = lines.find(|(other, _)| other == name);
+            let line = lines.find(|(other, _)| other.eq_ignore_ascii_case(name));
             line.map_or("", |(_, value)| value.as_str())
         };
         let mime_type = match value_of("content-type") {
@@ -123,7 +123,9 @@ fn query(url: &str) -> Vec<Value> {
 /// The cookies in the lines with this name: all in Cookie, the first pair of each Set-Cookie.
 fn cookies(lines: &[HeaderLine], name: &str) -> Vec<Value> {
     let most = if name == "cookie" { usize::MAX } else { 1 };
-    let lines = lines.iter().filter(|(other, _)| other == name);
+    let lines = lines
+        .iter()
+        .filter(|(other, _)| other.eq_ignore_ascii_case(name));
     let pairs = lines.flat_map(|(_, value)| value.split(';').take(most));
     let named = pairs.filter_map(|pair| pair.trim().split_once('='));
     named

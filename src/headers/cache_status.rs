@@ -4,13 +4,12 @@ use std::cell::RefCell;
 
 use actix_web::http::{
     StatusCode,
-    header::{HeaderMap, HeaderName, HeaderValue},
+    header::{HeaderName, HeaderValue},
 };
 
-use crate::policy::{Forward, Reason};
+use crate::policy::{Forward, Reason, ResponseHeaders, is_name};
 
-const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+static X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 
 /// X-Cache: where a body came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,24 +164,26 @@ impl CacheStatus {
     }
 
     /// Sets X-Cache, and appends our member to Cache-Status: the cache nearest to the client comes last.
-    pub fn write(&self, headers: &mut HeaderMap, last: &LastMember) {
-        headers.insert(X_CACHE, HeaderValue::from_static(self.x_cache.as_str()));
+    pub fn write(&self, headers: &mut ResponseHeaders, last: &LastMember) {
+        let x_cache = HeaderValue::from_static(self.x_cache.as_str());
+        headers.remove(&X_CACHE);
+        headers.append_as("X-Cache", &x_cache);
         if let Some(member) = last.member(self) {
-            headers.append(CACHE_STATUS, member);
+            headers.append_as("Cache-Status", &member);
         }
     }
 
     /// The same for a message without X-Cache: appends the lines.
     pub fn write_lines(&self, message: &mut Vec<u8>) {
         let (x_cache, member) = (self.x_cache.as_str(), self.member());
-        for part in ["x-cache: ", x_cache, "\r\ncache-status: ", &member, "\r\n"] {
+        for part in ["X-Cache: ", x_cache, "\r\nCache-Status: ", &member, "\r\n"] {
             message.extend_from_slice(part.as_bytes());
         }
     }
 
-    /// True for the lower-case name of X-Cache, which is replaced.
+    /// True for the name of X-Cache, which is replaced.
     pub fn replaces(name: &[u8]) -> bool {
-        name == X_CACHE.as_str().as_bytes()
+        is_name(name, &X_CACHE)
     }
 
     /// Our member of Cache-Status.
@@ -244,14 +245,14 @@ impl LastMember {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::test_maps::{all, map},
+        super::test_maps::{response, values},
         *,
     };
     use crate::policy::ForwardReason;
 
     #[test]
     fn our_member_is_appended_to_cache_status() {
-        let mut headers = map(&[
+        let mut headers = response(&[
             ("cache-status", "cdn; hit"),
             ("x-cache", "Hit from elsewhere"),
         ]);
@@ -261,9 +262,9 @@ mod tests {
             StoreOutcome::Stored,
         );
         miss.write(&mut headers, &LastMember::default());
-        assert_eq!(all(&headers, "x-cache"), ["MISS"]);
+        assert_eq!(values(&headers, "x-cache"), ["MISS"]);
         assert_eq!(
-            all(&headers, "cache-status"),
+            values(&headers, "cache-status"),
             [
                 "cdn; hit",
                 "caching-proxy; fwd=uri-miss; fwd-status=200; stored"
@@ -282,10 +283,10 @@ mod tests {
             ),
             (CacheStatus::own_response(), "MISS", "caching-proxy"),
         ] {
-            let mut headers = HeaderMap::new();
+            let mut headers = ResponseHeaders::new();
             cache_status.write(&mut headers, &last);
-            assert_eq!(all(&headers, "x-cache"), [x_cache]);
-            assert_eq!(all(&headers, "cache-status"), [member]);
+            assert_eq!(values(&headers, "x-cache"), [x_cache]);
+            assert_eq!(values(&headers, "cache-status"), [member]);
         }
     }
 }

@@ -5,6 +5,8 @@ use actix_web::http::{
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 
+use crate::policy::ResponseHeaders;
+
 /// What a page may ask for. A method beyond these is allowed when a preflight names it.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 /// Pages send far fewer headers.
@@ -20,8 +22,8 @@ pub fn is_preflight(method: &Method, request: &HeaderMap) -> bool {
 }
 
 /// The headers of the response to a preflight that allow what it asks for, without those of [`allow_site`].
-pub fn preflight_headers(request: &HeaderMap) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+pub fn preflight_headers(request: &HeaderMap) -> ResponseHeaders {
+    let mut headers = ResponseHeaders::new();
     let asked = request.get(header::ACCESS_CONTROL_REQUEST_METHOD);
     let asked = asked.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
     let is_listed = |method: &Method| METHODS.split(", ").any(|listed| listed == method.as_str());
@@ -30,48 +32,47 @@ pub fn preflight_headers(request: &HeaderMap) -> HeaderMap {
         None => Ok(HeaderValue::from_static(METHODS)),
     };
     if let Ok(methods) = methods {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+        headers.insert(&header::ACCESS_CONTROL_ALLOW_METHODS, &methods);
     }
     let names = request.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS);
     let names = names.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     let names = names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
     insert_names(
         &mut headers,
-        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        &header::ACCESS_CONTROL_ALLOW_HEADERS,
         names.take(MAX_NAMES),
     );
     for name in [
         header::ACCESS_CONTROL_REQUEST_METHOD,
         header::ACCESS_CONTROL_REQUEST_HEADERS,
     ] {
-        headers.append(header::VARY, name.into());
+        headers.append(&header::VARY, &name.into());
     }
     headers
 }
 
 /// Lets the page that sent `request` read the response with these headers, whatever the origin says about that. Without a
 /// page, the response says only that it depends on one.
-pub fn allow_site(headers: &mut HeaderMap, method: &Method, request: &HeaderMap) {
+pub fn allow_site(headers: &mut ResponseHeaders, method: &Method, request: &HeaderMap) {
     if let Some(site) = site_of(request) {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, site.clone());
+        headers.insert(&header::ACCESS_CONTROL_ALLOW_ORIGIN, site);
         let credentials = HeaderValue::from_static("true");
-        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, credentials);
+        headers.insert(&header::ACCESS_CONTROL_ALLOW_CREDENTIALS, &credentials);
         if !is_preflight(method, request) {
             // With credentials `*` stands for itself.
-            let names: Vec<HeaderName> = headers
-                .keys()
-                .filter(|name| is_exposed(name))
-                .cloned()
-                .collect();
+            let names = headers
+                .iter()
+                .filter_map(|(name, _)| HeaderName::from_bytes(name).ok());
+            let names: Vec<HeaderName> = names.filter(is_exposed).collect();
             insert_names(
                 headers,
-                header::ACCESS_CONTROL_EXPOSE_HEADERS,
+                &header::ACCESS_CONTROL_EXPOSE_HEADERS,
                 names.into_iter(),
             );
         }
     }
     if !varies_by_site(headers) {
-        headers.append(header::VARY, HeaderValue::from_static("Origin"));
+        headers.append(&header::VARY, &HeaderValue::from_static("Origin"));
     }
 }
 
@@ -104,9 +105,9 @@ fn is_exposed(name: &HeaderName) -> bool {
     !is_readable && *name != header::SET_COOKIE && !name.as_str().starts_with("access-control-")
 }
 
-fn varies_by_site(headers: &HeaderMap) -> bool {
-    let lines = headers.get_all(header::VARY);
-    let mut names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+fn varies_by_site(headers: &ResponseHeaders) -> bool {
+    let lines = headers.get_all(&header::VARY);
+    let mut names = lines.flat_map(|line| line.split(|byte| *byte == b','));
     names.any(|name| {
         let name = name.trim_ascii();
         name == b"*" || name.eq_ignore_ascii_case(b"origin")
@@ -115,8 +116,8 @@ fn varies_by_site(headers: &HeaderMap) -> bool {
 
 /// Sets a header to a list of names, sorted; removes it if there are none.
 fn insert_names(
-    headers: &mut HeaderMap,
-    header: HeaderName,
+    headers: &mut ResponseHeaders,
+    header: &HeaderName,
     names: impl Iterator<Item = HeaderName>,
 ) {
     let mut names: Vec<HeaderName> = names.collect();
@@ -125,7 +126,7 @@ fn insert_names(
     let names: Vec<&str> = names.iter().map(HeaderName::as_str).collect();
     match HeaderValue::try_from(names.join(", ")) {
         Ok(list) if !names.is_empty() => {
-            headers.insert(header, list);
+            headers.insert(header, &list);
         }
         _ => {
             headers.remove(header);
@@ -138,7 +139,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{
-        super::test_maps::{all, map},
+        super::test_maps::{map, response, values},
         *,
     };
 
@@ -195,21 +196,21 @@ mod tests {
                 "X-B,content-type ,, bad name,x-a, X-b",
             ),
         ]));
-        let methods = all(&headers, "access-control-allow-methods");
+        let methods = values(&headers, "access-control-allow-methods");
         assert_eq!(methods, [format!("{METHODS}, PURGE")]);
-        let names = all(&headers, "access-control-allow-headers");
+        let names = values(&headers, "access-control-allow-headers");
         assert_eq!(names, ["content-type, x-a, x-b"]);
         let headers = preflight_headers(&preflight(&[(
             "access-control-request-method",
             "bad method",
         )]));
-        assert_eq!(all(&headers, "access-control-allow-methods"), [METHODS]);
-        assert_eq!(all(&headers, "access-control-allow-headers"), [""; 0]);
+        assert_eq!(values(&headers, "access-control-allow-methods"), [METHODS]);
+        assert_eq!(values(&headers, "access-control-allow-headers"), [""; 0]);
     }
 
     #[test]
     fn a_response_is_opened_to_the_site_that_asks() {
-        let mut headers = map(&[
+        let mut headers = response(&[
             ("access-control-allow-origin", "https://other.test"),
             ("vary", "Accept"),
             ("content-type", "text/plain"),
@@ -221,13 +222,13 @@ mod tests {
             &Method::GET,
             &map(&[("origin", "http://app.test")]),
         );
-        for (name, values) in [
+        for (name, expected) in [
             ("access-control-allow-origin", &["http://app.test"][..]),
             ("access-control-allow-credentials", &["true"]),
             ("access-control-expose-headers", &["link, vary"]),
             ("vary", &["Accept", "Origin"]),
         ] {
-            assert_eq!(all(&headers, name), values, "{name}");
+            assert_eq!(values(&headers, name), expected, "{name}");
         }
     }
 
@@ -238,11 +239,14 @@ mod tests {
             ("accept, ORIGIN", &["accept, ORIGIN"]),
             ("*", &["*"]),
         ] {
-            let mut headers = map(&[("vary", vary), ("access-control-allow-origin", "*")]);
+            let mut headers = response(&[("vary", vary), ("access-control-allow-origin", "*")]);
             allow_site(&mut headers, &Method::GET, &HeaderMap::new());
-            assert_eq!(all(&headers, "vary"), expected);
-            assert_eq!(all(&headers, "access-control-allow-origin"), ["*"]);
-            assert_eq!(all(&headers, "access-control-allow-credentials"), [""; 0]);
+            assert_eq!(values(&headers, "vary"), expected);
+            assert_eq!(values(&headers, "access-control-allow-origin"), ["*"]);
+            assert_eq!(
+                values(&headers, "access-control-allow-credentials"),
+                [""; 0]
+            );
         }
     }
 
@@ -254,9 +258,9 @@ mod tests {
                 ("access-control-request-headers", &format!("{names}{many}")),
                 ("access-control-request-method", &method),
             ]));
-            let list = all(&headers, "access-control-allow-headers").join(",");
+            let list = values(&headers, "access-control-allow-headers").join(",");
             prop_assert!(list.split(',').count() <= MAX_NAMES);
-            prop_assert!(all(&headers, "access-control-allow-methods").len() == 1);
+            prop_assert!(values(&headers, "access-control-allow-methods").len() == 1);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Headers that concern one connection only (RFC 9110, 7.6.1).
 
-use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::http::header::{self, HeaderName};
+
+use crate::policy::{ResponseHeaders, is_name};
 
 /// Removed from every message that is forwarded. Content-Length is among them because the message is framed anew on the
 /// next connection.
@@ -36,31 +38,47 @@ fn is_listed(name: &HeaderName) -> bool {
     }
 }
 
-/// Removes the headers that concern one connection only, those named in Connection included. Returns the latter; `None`
-/// if there are none.
-pub fn remove_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderMap> {
-    let mut removed = None;
-    for name in named_in_connection(headers) {
-        if !is_listed(&name) {
-            for value in headers.remove(&name) {
-                let removed = removed.get_or_insert_with(HeaderMap::new);
-                removed.append(name.clone(), value);
-            }
-        }
-    }
-    // Most messages have no other hop-by-hop header.
-    headers.remove(header::CONTENT_LENGTH);
-    if headers.keys().any(is_listed) {
-        headers.retain(|name, _| !is_listed(name));
-    }
-    removed
+/// The same for a name as it was written. Most names differ in length, which costs least to compare.
+fn is_listed_as_written(name: &[u8]) -> bool {
+    let listed: &[&[u8]] = match name.len() {
+        2 => &[b"te"],
+        7 => &[b"trailer", b"upgrade"],
+        10 => &[b"connection", b"keep-alive"],
+        14 => &[b"content-length"],
+        16 => &[b"proxy-connection"],
+        17 => &[b"transfer-encoding"],
+        18 => &[b"proxy-authenticate"],
+        19 => &[b"proxy-authorization"],
+        25 => &[b"proxy-authentication-info"],
+        _ => return false,
+    };
+    listed
+        .iter()
+        .any(|listed| name.eq_ignore_ascii_case(listed))
 }
 
-/// The names that Connection lists.
-pub(super) fn named_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .get_all(header::CONNECTION)
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+/// Removes the headers of a response that concern one connection only, those named in Connection included. Returns the latter; `None`
+/// if there are none.
+pub fn remove_hop_by_hop(headers: &mut ResponseHeaders) -> Option<ResponseHeaders> {
+    let named = named_in_connection(headers.get_all(&header::CONNECTION));
+    headers.retain(|name, _| !is_listed_as_written(name));
+    let mut removed = ResponseHeaders::new();
+    if !named.is_empty() {
+        headers.retain(|name, value| {
+            let is_named = named.iter().any(|named| is_name(name, named));
+            if is_named {
+                removed.extend([(name, value)]);
+            }
+            !is_named
+        });
+    }
+    (!removed.is_empty()).then_some(removed)
+}
+
+/// The names that these lines of Connection list.
+pub(super) fn named_in_connection<'h>(lines: impl Iterator<Item = &'h [u8]>) -> Vec<HeaderName> {
+    lines
+        .flat_map(|line| line.split(|byte| *byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .filter(|name| *name != header::CONNECTION)
         .collect()
@@ -74,12 +92,20 @@ pub(super) fn is_hop_by_hop(name: &HeaderName, named: &[HeaderName]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::title_case;
 
     #[test]
     fn all_that_are_listed_are_matched_and_no_other() {
         assert!(HOP_BY_HOP.iter().all(is_listed));
+        let as_written = |name: &HeaderName| title_case(name).collect::<Vec<_>>();
+        assert!(
+            HOP_BY_HOP
+                .iter()
+                .all(|name| is_listed_as_written(&as_written(name)))
+        );
         for name in [header::HOST, header::DATE, HeaderName::from_static("keep")] {
             assert!(!is_listed(&name), "{name}");
+            assert!(!is_listed_as_written(&as_written(&name)), "{name}");
         }
     }
 }

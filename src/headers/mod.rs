@@ -26,7 +26,7 @@ mod unkeyed;
 mod upgrade;
 mod via;
 
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 
 pub use self::{
     cache_status::{CacheStatus, LastMember, RequestOutcome, StoreOutcome, XCache},
@@ -45,11 +45,11 @@ pub use self::{
     upgrade::{has_upgrade_option, offers_websocket},
     via::OwnVia,
 };
-pub use crate::policy::is_live_stream;
+pub use crate::policy::{ResponseHeaders, is_live_stream, is_name};
 
 /// Sets the Age of a reused response, in place of all that it came with (RFC 9111, 5.1).
-pub fn set_age(headers: &mut HeaderMap, seconds: u64) {
-    headers.insert(header::AGE, HeaderValue::from(seconds));
+pub fn set_age(headers: &mut ResponseHeaders, seconds: u64) {
+    headers.insert(&header::AGE, &HeaderValue::from(seconds));
 }
 
 /// Appends one header to an HTTP/1 message, the value byte for byte.

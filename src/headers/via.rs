@@ -5,6 +5,8 @@ use actix_web::http::{
     header::{self, HeaderMap, HeaderValue, InvalidHeaderValue},
 };
 
+use crate::policy::ResponseHeaders;
+
 /// Our own member of Via: the version in which a message was received, and the name of this proxy.
 #[derive(Clone, Debug)]
 pub struct OwnVia {
@@ -35,20 +37,18 @@ impl OwnVia {
         }
     }
 
-    /// Appends the member to a message that was received in `version`.
-    pub fn append(&self, headers: &mut HeaderMap, version: Version) {
-        headers.append(header::VIA, self.of(version).clone());
-    }
-
     /// Appends the member for HTTP/1.1 to a response, unless the response has a member of ours: one for HTTP/1.0 is among
     /// the stored headers.
-    pub fn complete(&self, headers: &mut HeaderMap) {
-        if !self.is_in(headers) {
-            self.append(headers, Version::HTTP_11);
+    pub fn complete(&self, headers: &mut ResponseHeaders) {
+        let is_in = headers
+            .get_all(&header::VIA)
+            .any(|line| self.is_in_line(line));
+        if !is_in {
+            headers.append_as("Via", self.of(Version::HTTP_11));
         }
     }
 
-    /// True if `headers` carry our own member. Then a request has passed through this proxy before.
+    /// True if a request has our own member. Then it has passed through this proxy before.
     pub fn is_in(&self, headers: &HeaderMap) -> bool {
         let mut lines = headers.get_all(header::VIA);
         lines.any(|line| self.is_in_line(line.as_bytes()))
@@ -74,7 +74,7 @@ fn name_of(member: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::test_maps::{all, map},
+        super::test_maps::{map, response, values},
         *,
     };
 
@@ -93,12 +93,11 @@ mod tests {
     #[test]
     fn a_response_gets_one_member_of_ours() {
         let via = OwnVia::new("us").unwrap();
-        let mut headers = map(&[("via", "1.1 fred")]);
+        let mut headers = response(&[("via", "1.1 fred")]);
         via.complete(&mut headers);
-        assert_eq!(all(&headers, "via"), ["1.1 fred", "1.1 us"]);
-        let mut headers = map(&[]);
-        via.append(&mut headers, Version::HTTP_10);
+        assert_eq!(values(&headers, "via"), ["1.1 fred", "1.1 us"]);
+        let mut headers = response(&[("via", "1.0 us")]);
         via.complete(&mut headers);
-        assert_eq!(all(&headers, "via"), ["1.0 us"]);
+        assert_eq!(values(&headers, "via"), ["1.0 us"]);
     }
 }

@@ -1,23 +1,24 @@
-//! Parses the heads of responses and finds the ends of their bodies (RFC 9112, 4 to 7). No I/O.
+//! Parses the heads of responses, and finds how their bodies are framed (RFC 9112, 4 to 6). No I/O.
 
-use std::{mem::MaybeUninit, sync::LazyLock};
+use std::{borrow::Cow, mem::MaybeUninit, sync::LazyLock};
 
 use actix_web::http::{
     Method, StatusCode, Version,
-    header::{self, HeaderMap, HeaderName, HeaderValue},
+    header::{self, HeaderName, HeaderValue},
 };
 
-use bytes::{Bytes, BytesMut};
 use memchr::memmem::Finder;
 
-use super::{chunked::Chunked, malformed::Malformed};
+use super::malformed::Malformed;
+use crate::headers::{ResponseHeaders, is_name};
 
 /// Longest head of a response, interim responses before it included, in bytes.
 pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Most header lines in one head.
 const MAX_HEADERS: usize = 1000;
-/// Room for what the proxy adds to the headers of a response: X-Cache, Cache-Status, Via, Age.
+/// Room for what the proxy adds to the headers of a response: X-Cache, Cache-Status, Via, Age. The second is in bytes.
 const MAX_ADDED_HEADERS: usize = 4;
+const MAX_ADDED_BYTES: usize = 160;
 /// Most interim (1xx) responses before the final one.
 pub(super) const MAX_INTERIM_RESPONSES: u16 = 32;
 
@@ -47,14 +48,14 @@ pub(super) struct ResponseHead {
     pub(super) status: StatusCode,
     /// HTTP/1.0 or HTTP/1.1.
     pub(super) version: Version,
-    pub(super) headers: HeaderMap,
+    pub(super) headers: ResponseHeaders,
     pub(super) framing: BodyFraming,
     pub(super) persistence: Persistence,
 }
 
 impl ResponseHead {
     /// The head of a 101, after which HTTP ends on the connection.
-    fn switching(headers: HeaderMap) -> Self {
+    fn switching(headers: ResponseHeaders) -> Self {
         Self {
             status: StatusCode::SWITCHING_PROTOCOLS,
             version: Version::HTTP_11,
@@ -80,7 +81,7 @@ impl UpgradeOffer {
     ///
     /// # Errors
     /// The offer does not have the protocol that the 101 switches to.
-    pub(super) fn accepted(self, headers: HeaderMap) -> Result<ResponseHead, Malformed> {
+    pub(super) fn accepted(self, headers: ResponseHeaders) -> Result<ResponseHead, Malformed> {
         if self == Self::Nothing {
             return Err(Malformed::Upgrade);
         }
@@ -103,12 +104,12 @@ pub(super) enum Parsed {
     /// An interim response (RFC 9110, 15.2), `head_bytes` long.
     Interim {
         status: StatusCode,
-        headers: HeaderMap,
+        headers: ResponseHeaders,
         head_bytes: usize,
     },
     /// A 101 (Switching Protocols); the other protocol begins after `head_bytes`.
     Switching {
-        headers: HeaderMap,
+        headers: ResponseHeaders,
         head_bytes: usize,
     },
     /// The final response; its body begins after `head_bytes`.
@@ -156,8 +157,7 @@ pub(super) fn parse_head(
     if end > MAX_HEAD_BYTES {
         return Err(Malformed::TooLarge);
     }
-    // The values of the headers share this copy. The buffer with the body is not kept for them.
-    let head = Bytes::from(as_known_version(&bytes[..end]));
+    let head = as_known_version(&bytes[..end]);
     let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut []);
     let parsed = parser().parse_response_with_uninit_headers(&mut response, &head, &mut fields);
@@ -168,7 +168,7 @@ pub(super) fn parse_head(
     };
     let code = response.code.ok_or(Malformed::Head)?;
     let status = StatusCode::from_u16(code).map_err(|_| Malformed::Head)?;
-    let (headers, framing) = header_map(response.headers, &head)?;
+    let (headers, framing) = received_headers(response.headers, head.len())?;
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(Parsed::Switching {
             headers,
@@ -188,14 +188,14 @@ pub(super) fn parse_head(
 }
 
 /// RFC 9110, 2.5: a later minor version is treated as the highest one that is known, HTTP/1.1.
-fn as_known_version(head: &[u8]) -> Vec<u8> {
-    let mut head = head.to_owned();
-    if head.starts_with(b"HTTP/1.")
-        && let Some(minor @ b'2'..=b'9') = head.get_mut(b"HTTP/1.".len())
-    {
-        *minor = b'1';
+fn as_known_version(head: &[u8]) -> Cow<'_, [u8]> {
+    let minor = b"HTTP/1.".len();
+    if !head.starts_with(b"HTTP/1.") || !matches!(head.get(minor), Some(b'2'..=b'9')) {
+        return Cow::Borrowed(head);
     }
-    head
+    let mut head = head.to_owned();
+    head[minor] = b'1';
+    Cow::Owned(head)
 }
 
 fn parser() -> httparse::ParserConfig {
@@ -216,49 +216,49 @@ struct FramingFields {
 }
 
 impl FramingFields {
-    fn note(&mut self, name: &HeaderName, value: &HeaderValue) {
-        match *name {
-            header::CONNECTION => self.has_connection = true,
-            header::TRANSFER_ENCODING => self.has_transfer_encoding = true,
-            header::CONTENT_LENGTH => self.length = self.length.with_line(value.as_bytes()),
-            _ => {}
+    fn note(&mut self, name: &[u8], value: &[u8]) {
+        if is_name(name, &header::CONTENT_LENGTH) {
+            self.length = self.length.with_line(value);
         }
+        self.has_connection |= is_name(name, &header::CONNECTION);
+        self.has_transfer_encoding |= is_name(name, &header::TRANSFER_ENCODING);
     }
 }
 
-/// The fields, which are in `head`.
-fn header_map(
+/// The headers of a head that has so many bytes.
+fn received_headers(
     fields: &[httparse::Header<'_>],
-    head: &Bytes,
-) -> Result<(HeaderMap, FramingFields), Malformed> {
-    let mut headers = HeaderMap::with_capacity(fields.len() + MAX_ADDED_HEADERS);
+    head_bytes: usize,
+) -> Result<(ResponseHeaders, FramingFields), Malformed> {
+    let mut headers = ResponseHeaders::with_capacity(
+        fields.len() + MAX_ADDED_HEADERS,
+        head_bytes + MAX_ADDED_BYTES,
+    );
     let mut framing = FramingFields::default();
     for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed::Head)?;
-        let value = field_value(field.value, head)?;
-        framing.note(&name, &value);
-        headers.append(name, value);
+        let name = field.name.as_bytes();
+        let mut value = Cow::Borrowed(field.value);
+        if headers.append_parsed(name, &value).is_none() {
+            value = unfolded(&value).into();
+            let added = headers.append_parsed(name, &value);
+            added.ok_or(Malformed::Head)?;
+        }
+        framing.note(name, &value);
     }
     Ok((headers, framing))
 }
 
-fn field_value(bytes: &[u8], head: &Bytes) -> Result<HeaderValue, Malformed> {
-    HeaderValue::from_maybe_shared(head.slice_ref(bytes))
-        .or_else(|_| HeaderValue::from_maybe_shared(unfolded(bytes)))
-        .map_err(|_| Malformed::Head)
-}
-
 /// The lines of a folded value, with spaces in place of the line breaks.
-fn unfolded(bytes: &[u8]) -> Bytes {
-    let lines = bytes.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+fn unfolded(value: &[u8]) -> Vec<u8> {
+    let lines = value.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
     let lines = lines.filter(|line| !line.is_empty());
-    lines.collect::<Vec<_>>().join(&b' ').into()
+    lines.collect::<Vec<_>>().join(&b' ')
 }
 
 /// RFC 9112, 6.3, in its order.
 fn final_head(
     (status, minor): (StatusCode, u8),
-    mut headers: HeaderMap,
+    mut headers: ResponseHeaders,
     fields: FramingFields,
     method: &Method,
 ) -> Result<ResponseHead, Malformed> {
@@ -282,7 +282,7 @@ fn final_head(
         match coding {
             BodyFraming::None => framing_by_length(fields.length, &mut headers)?,
             coding => {
-                headers.remove(header::CONTENT_LENGTH);
+                headers.remove(&header::CONTENT_LENGTH);
                 coding
             }
         }
@@ -309,14 +309,14 @@ fn final_head(
 /// The framing of a body by its length, which becomes one number in the headers.
 fn framing_by_length(
     length: DeclaredLength,
-    headers: &mut HeaderMap,
+    headers: &mut ResponseHeaders,
 ) -> Result<BodyFraming, Malformed> {
     match length {
         DeclaredLength::None => Ok(BodyFraming::UntilClose),
         DeclaredLength::Invalid => Err(Malformed::ContentLength),
         DeclaredLength::Bytes { bytes, is_plain } => {
             if !is_plain {
-                headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+                headers.insert(&header::CONTENT_LENGTH, &HeaderValue::from(bytes));
             }
             Ok(BodyFraming::Length(bytes))
         }
@@ -324,7 +324,7 @@ fn framing_by_length(
 }
 
 /// The framing that Transfer-Encoding names; [`BodyFraming::None`] if it names none (or `identity`, which is obsolete).
-fn transfer_coding(headers: &HeaderMap) -> Result<BodyFraming, Malformed> {
+fn transfer_coding(headers: &ResponseHeaders) -> Result<BodyFraming, Malformed> {
     let codings: Vec<&[u8]> = members(headers, &header::TRANSFER_ENCODING).collect();
     match codings.as_slice() {
         [] => Ok(BodyFraming::None),
@@ -389,60 +389,17 @@ fn decimal(text: &[u8]) -> Option<u64> {
     })
 }
 
-fn members<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+fn members<'a>(
+    headers: &'a ResponseHeaders,
+    name: &'a HeaderName,
+) -> impl Iterator<Item = &'a [u8]> {
     headers
         .get_all(name)
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .flat_map(|value| value.split(|&byte| byte == b','))
         .map(<[u8]>::trim_ascii)
         .filter(|member| !member.is_empty())
 }
 
-fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+fn has_token(headers: &ResponseHeaders, name: &HeaderName, token: &str) -> bool {
     members(headers, name).any(|member| member.eq_ignore_ascii_case(token.as_bytes()))
-}
-
-/// Finds the end of a body, and removes its framing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BodyDecoder {
-    /// Bytes that are still to come.
-    Length(u64),
-    /// The chunked coding.
-    Chunked(Chunked),
-    /// The body ends with the connection.
-    UntilClose,
-}
-
-impl BodyDecoder {
-    pub(super) fn new(framing: BodyFraming) -> Self {
-        match framing {
-            BodyFraming::None => Self::Length(0),
-            BodyFraming::Length(bytes) => Self::Length(bytes),
-            BodyFraming::Chunked => Self::Chunked(Chunked::new()),
-            BodyFraming::UntilClose => Self::UntilClose,
-        }
-    }
-
-    /// Removes bytes of the body from the beginning of `received`, which is not empty. Returns their content, which may be
-    /// empty.
-    pub(super) fn take(&mut self, received: &mut BytesMut) -> Result<Bytes, Malformed> {
-        match self {
-            Self::Length(left) => {
-                let all = received.len();
-                let used = usize::try_from(*left).map_or(all, |left| left.min(all));
-                *left -= used as u64;
-                Ok(received.split_to(used).freeze())
-            }
-            Self::Chunked(chunked) => chunked.decode(received),
-            Self::UntilClose => Ok(received.split().freeze()),
-        }
-    }
-
-    /// True when the body is complete: further bytes do not belong to it.
-    pub(super) fn is_done(&self) -> bool {
-        match self {
-            Self::Length(left) => *left == 0,
-            Self::Chunked(chunked) => chunked.is_done(),
-            Self::UntilClose => false,
-        }
-    }
 }

@@ -4,9 +4,7 @@ use actix_web::http::Method;
 use bytes::BytesMut;
 
 use super::{
-    chunked::Chunked,
-    framing::{BodyDecoder, BodyFraming},
-    heads::HeadSearch,
+    body_decoder::BodyDecoder, chunked::Chunked, framing::BodyFraming, heads::HeadSearch,
     malformed::Malformed,
 };
 

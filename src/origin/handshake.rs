@@ -2,7 +2,7 @@
 
 use actix_web::http::{
     StatusCode,
-    header::{self, HeaderMap, HeaderValue},
+    header::{self, HeaderValue},
 };
 use bytes::BytesMut;
 use tokio::sync::OwnedSemaphorePermit;
@@ -14,6 +14,7 @@ use super::{
     stream::OriginStream,
     transfer::{TransferRequest, TransferState},
 };
+use crate::headers::ResponseHeaders;
 
 /// The origin's response to a handshake.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl HandshakeResponse {
 #[derive(Debug)]
 pub struct SwitchedConnection {
     /// The headers of the 101, as received.
-    pub headers: HeaderMap,
+    pub headers: ResponseHeaders,
     /// The connection.
     pub stream: OriginStream,
     /// Bytes of the other protocol that came with the 101.
@@ -72,7 +73,7 @@ impl Origin {
         let response = self.0.client.send(line, RequestBody::Empty, &state).await?;
         Ok(match state.take_switched() {
             Some((stream, received)) => HandshakeResponse::Accepted(SwitchedConnection {
-                headers: response.headers().clone(),
+                headers: state.take_headers(),
                 stream,
                 received,
                 permit,

@@ -24,8 +24,9 @@ use tokio::{
 use crate::headers::is_live_stream;
 
 use super::{
+    body_decoder::BodyDecoder,
     error::{OriginError, Phase, WaitLimit},
-    framing::{BodyDecoder, Persistence, ResponseHead},
+    framing::{Persistence, ResponseHead},
     heads::HeadSearch,
     malformed::Malformed,
     pool::{PersistentConnection, Pool},

@@ -1,10 +1,11 @@
 //! Requests to the origin: one [`Origin`] per worker, which forwards through awc.
 //!
 //! awc carries every request: its client, its request builder, its middleware. Method, target and body of the request, and
-//! status, headers and body of the response go through it. Its HTTP/1 transport is replaced by ours, at the hook that awc
-//! has for this, because awc 3.11 takes interim responses for final ones and the end of a connection for the end of a body
+//! status and body of the response go through it. Its HTTP/1 transport is replaced by ours, at the hook that awc has for
+//! this, because awc 3.11 takes interim responses for final ones and the end of a connection for the end of a body
 //! (`transport` has the full list). What awc has no place for (interim responses, framing and the connection's errors)
-//! travels beside it in one small type, `TransferState`; so do the headers of the request, of which awc would take a copy.
+//! travels beside it in one small type, `TransferState`; so do the headers: of those of a request awc would take a copy, and
+//! those of a response would lose their order and the names that the origin has written.
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -17,7 +18,7 @@
 //! | `rate`, `pace` | how fast requests go to the origin |
 //! | `transport` | the transport beneath awc |
 //! | `in_flight` | one request and its response on a connection |
-//! | `framing`, `chunked`, `malformed` | where HTTP/1 responses begin and end; pure |
+//! | `framing`, `body_decoder`, `chunked`, `malformed` | where HTTP/1 responses begin and end; pure |
 //! | `handshake` | requests after which a connection may carry WebSocket |
 //! | `request_headers` | the headers of a request, and their lines |
 //! | `heads` | writing the head of a request, finding the head of a response |
@@ -28,6 +29,7 @@
 
 mod accept_any;
 mod body;
+mod body_decoder;
 mod chunked;
 mod connect;
 mod error;
@@ -66,7 +68,6 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 use actix_http::HttpMessage;
 use actix_web::http::{
     Method, StatusCode, Uri, Version,
-    header::HeaderMap,
     uri::{self, Authority, PathAndQuery, Scheme},
 };
 use awc::ClientResponse;
@@ -80,6 +81,7 @@ use self::{
     transfer::{TransferRequest, TransferState, WaitLimits},
     transport::TransportClient,
 };
+use crate::headers::ResponseHeaders;
 
 pub(crate) use self::chunked::Chunked;
 pub use self::{
@@ -200,10 +202,10 @@ pub struct OriginResponse {
     pub status: StatusCode,
     /// HTTP/1.0 or HTTP/1.1.
     pub version: Version,
-    /// As received, repeated headers in their order. Content-Length is one number, the length of the body; with
+    /// As received. Content-Length is one number, the length of the body; with
     /// [`BodyFraming::None`] it is as the origin sent it. It is removed beside Transfer-Encoding, which stays until the
     /// caller removes the hop-by-hop headers.
-    pub headers: HeaderMap,
+    pub headers: ResponseHeaders,
     /// How the body was framed.
     pub framing: BodyFraming,
     /// The content, without its framing.
@@ -286,17 +288,13 @@ impl Origin {
     /// The response that awc has brought, with what it does not carry of it.
     fn response(
         &self,
-        response: ClientResponse,
+        mut response: ClientResponse,
         state: TransferState,
         permit: OwnedSemaphorePermit,
     ) -> OriginResponse {
         let (status, version) = (response.status(), response.version());
         let framing = state.framing().unwrap_or(BodyFraming::None);
-        let mut headers = HeaderMap::new();
-        let mut response = response.map_body(|head, payload| {
-            headers = std::mem::take(&mut head.headers);
-            payload
-        });
+        let headers = state.take_headers();
         let body = match response.take_payload() {
             actix_http::Payload::None => OriginBody::empty(),
             payload => OriginBody::new(payload, state, permit),

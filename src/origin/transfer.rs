@@ -1,9 +1,9 @@
 //! The state of one request and its response that has no place in awc.
 //!
-//! awc carries method, target and body of the request, and status, headers and body of the response. It has no place for
-//! interim responses, and none for what happens on the connection: how the body is framed, whether it arrived whole, what
-//! went wrong. Of the headers of the request it would take a copy. A [`TransferState`] holds these. The caller and the
-//! transport share it.
+//! awc carries method, target and body of the request, and status and body of the response. It has no place for interim
+//! responses, and none for what happens on the connection: how the body is framed, whether it arrived whole, what went
+//! wrong. Of the headers of the request it would take a copy, and its headers of a response have neither the order nor the
+//! names that the origin has written. A [`TransferState`] holds these. The caller and the transport share it.
 
 use std::{
     cell::{Cell, RefCell},
@@ -11,7 +11,7 @@ use std::{
     rc::Rc,
 };
 
-use actix_web::http::{StatusCode, header::HeaderMap};
+use actix_web::http::StatusCode;
 use bytes::BytesMut;
 
 use super::{
@@ -21,18 +21,19 @@ use super::{
     request_headers::RequestHeaders,
     stream::OriginStream,
 };
+use crate::headers::ResponseHeaders;
 
 /// Receives the interim (1xx) responses to a request as they arrive, each with its status and headers.
 #[derive(Clone)]
-pub struct InterimSink(Rc<dyn Fn(StatusCode, HeaderMap)>);
+pub struct InterimSink(Rc<dyn Fn(StatusCode, ResponseHeaders)>);
 
 impl InterimSink {
     /// Calls `receive` for each interim response.
-    pub fn new(receive: impl Fn(StatusCode, HeaderMap) + 'static) -> Self {
+    pub fn new(receive: impl Fn(StatusCode, ResponseHeaders) + 'static) -> Self {
         Self(Rc::new(receive))
     }
 
-    pub(super) fn send(&self, status: StatusCode, headers: HeaderMap) {
+    pub(super) fn send(&self, status: StatusCode, headers: ResponseHeaders) {
         (self.0)(status, headers);
     }
 }
@@ -71,6 +72,8 @@ struct TransferFields {
     request: TransferRequest,
     /// `None` until the head of the final response has arrived.
     framing: Cell<Option<BodyFraming>>,
+    /// Those of the final response; none until its head has arrived.
+    headers: Cell<ResponseHeaders>,
     is_whole: Cell<bool>,
     failure: RefCell<Option<OriginError>>,
     /// A connection that no longer carries HTTP, with the bytes that came after its 101; `None` if there is none.
@@ -82,6 +85,7 @@ impl TransferState {
         Self(Rc::new(TransferFields {
             request,
             framing: Cell::new(None),
+            headers: Cell::default(),
             is_whole: Cell::new(false),
             failure: RefCell::new(None),
             switched: Cell::new(None),
@@ -111,6 +115,15 @@ impl TransferState {
     /// How the response's body is framed; `None` until its head has arrived.
     pub(super) fn framing(&self) -> Option<BodyFraming> {
         self.0.framing.get()
+    }
+
+    pub(super) fn set_headers(&self, headers: ResponseHeaders) {
+        self.0.headers.set(headers);
+    }
+
+    /// The headers of the final response, once.
+    pub(super) fn take_headers(&self) -> ResponseHeaders {
+        self.0.headers.take()
     }
 
     /// The response is whole.

@@ -16,7 +16,7 @@ use actix_http::{
     body::{BoxBody, MessageBody as _},
 };
 use actix_service::{Service, always_ready};
-use actix_web::http::{Method, Uri};
+use actix_web::http::{Method, Uri, Version};
 use awc::{
     Client, ClientResponse, ConnectRequest, ConnectResponse,
     error::{ConnectError, SendRequestError},
@@ -299,6 +299,8 @@ impl Future for SendFuture {
         Poll::Ready(match (head, stage) {
             (Ok(head), SendStage::Sent { in_flight, .. }) => {
                 let response = connections.spare.take();
+                state.set_headers(head.headers);
+                let head = (head.status, head.version, head.framing);
                 Ok(filled(response.unwrap_or_else(empty), head, in_flight))
             }
             (Ok(_), _) => Err(disconnected()),
@@ -315,9 +317,13 @@ fn empty() -> ClientResponse {
     TestResponse::default().finish()
 }
 
-/// The response with this head and body.
-fn filled(response: ClientResponse, head: ResponseHead, body: Box<InFlight>) -> ConnectResponse {
-    let payload = match head.framing {
+/// The response with this status, version and body.
+fn filled(
+    response: ClientResponse,
+    (status, version, framing): (StatusCode, Version, BodyFraming),
+    body: Box<InFlight>,
+) -> ConnectResponse {
+    let payload = match framing {
         BodyFraming::None | BodyFraming::Length(0) => Payload::None,
         BodyFraming::Length(_) | BodyFraming::Chunked | BodyFraming::UntilClose => {
             let payload: BoxedPayloadStream = Box::into_pin(body);
@@ -325,9 +331,8 @@ fn filled(response: ClientResponse, head: ResponseHead, body: Box<InFlight>) -> 
         }
     };
     ConnectResponse::Client(response.map_body(|own, _| {
-        own.status = head.status;
-        own.version = head.version;
-        own.headers = head.headers;
+        own.status = status;
+        own.version = version;
         payload
     }))
 }

@@ -9,7 +9,7 @@ use actix_web::http::{
 
 use super::{
     ClientDirectives, Decision, Identity, Mode, Patterns, Policy, Reason, Request, RequestContent,
-    Response, StoredHead, Time, admit, decide,
+    Response, ResponseHeaders, StoredHead, Time, admit, decide,
 };
 
 /// 2026-11-23T03:30:00Z, a Monday.
@@ -31,15 +31,44 @@ pub(super) fn policy(mode: Mode) -> Policy {
     }
 }
 
-pub(super) fn headers(lines: Lines<'_>) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for (name, value) in lines {
-        headers.append(
-            HeaderName::from_bytes(name.as_bytes()).unwrap(),
-            HeaderValue::from_bytes(value.as_bytes()).unwrap(),
-        );
+/// The headers of a request or a response, of these lines.
+pub(super) fn headers<T: OfLines>(lines: Lines<'_>) -> T {
+    T::of_lines(lines)
+}
+
+pub(super) trait OfLines {
+    fn of_lines(lines: Lines<'_>) -> Self;
+}
+
+impl OfLines for HeaderMap {
+    fn of_lines(lines: Lines<'_>) -> Self {
+        let mut headers = Self::new();
+        for (name, value) in lines {
+            headers.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+            );
+        }
+        headers
     }
-    headers
+}
+
+impl OfLines for ResponseHeaders {
+    fn of_lines(lines: Lines<'_>) -> Self {
+        let mut headers = Self::new();
+        headers.extend(
+            lines
+                .iter()
+                .map(|(name, value)| (name.as_bytes(), value.as_bytes())),
+        );
+        assert_eq!(headers.len(), lines.len());
+        headers
+    }
+}
+
+/// Bytes as text.
+pub(super) fn text(bytes: &[u8]) -> &str {
+    str::from_utf8(bytes).unwrap()
 }
 
 pub(super) fn later(seconds: u64) -> Time {
@@ -91,7 +120,7 @@ impl<'a> Exchange<'a> {
     }
 
     pub(super) fn with_request<T>(&self, use_it: impl FnOnce(&Request<'_>) -> T) -> T {
-        let headers = headers(self.request);
+        let headers: HeaderMap = headers(self.request);
         use_it(&Request::new(
             &self.policy,
             &self.method,
@@ -106,7 +135,7 @@ impl<'a> Exchange<'a> {
         self.with_request(|request| admit(&self.policy, request, &self.response_of(&headers, NOW)))
     }
 
-    pub(super) fn response_of<'h>(&self, headers: &'h HeaderMap, at: Time) -> Response<'h> {
+    pub(super) fn response_of<'h>(&self, headers: &'h ResponseHeaders, at: Time) -> Response<'h> {
         Response {
             status: StatusCode::from_u16(self.status).unwrap(),
             headers,

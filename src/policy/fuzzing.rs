@@ -1,9 +1,9 @@
 //! Entry points for fuzzing: dates, ranges, and heads that were written down.
 
-use actix_web::http::header::{CONTENT_RANGE, HeaderMap, HeaderValue};
+use actix_web::http::header::{CONTENT_RANGE, HeaderValue};
 
 use super::{
-    ContentRange, StoredHead, Time,
+    ContentRange, ResponseHeaders, StoredHead, Time,
     ranges::byte_range::RequestedRange,
     syntax::date::{http_date, imf_fixdate},
 };
@@ -48,11 +48,7 @@ pub fn range(bytes: &[u8]) {
 
 /// A parsed Content-Range is possible, and is parsed again as the same after formatting.
 pub fn content_range(bytes: &[u8]) {
-    let Ok(value) = HeaderValue::from_bytes(bytes) else {
-        return;
-    };
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_RANGE, value);
+    let mut headers = ResponseHeaders::from_iter([(&b"content-range"[..], bytes)]);
     let Some(part) = ContentRange::of(&headers) else {
         return;
     };
@@ -63,7 +59,7 @@ pub fn content_range(bytes: &[u8]) {
     );
     assert!(part.range.len_bytes() > 0);
     if let Ok(written) = HeaderValue::try_from(part.to_field_value()) {
-        headers.insert(CONTENT_RANGE, written);
+        headers.insert(&CONTENT_RANGE, &written);
     }
     assert_eq!(ContentRange::of(&headers), Some(part));
 }
@@ -75,7 +71,8 @@ pub fn stored_head(bytes: &[u8]) {
     };
     let mut written = Vec::new();
     head.write(&mut written);
-    assert_eq!(written, bytes);
+    // The first byte is the version, of which older ones are read too.
+    assert_eq!(written[1..], bytes[1..]);
     assert_eq!(head.fields().iter().count(), head.fields().len());
     assert!(head.same_variant(&head));
     assert!(

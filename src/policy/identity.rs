@@ -10,7 +10,7 @@ use ring::{
     rand::SystemRandom,
 };
 
-use super::{Policy, mode::Credentials, syntax::list::trim};
+use super::{Policy, ResponseHeaders, mode::Credentials, syntax::list::trim};
 
 /// The name of a partition of the cache: a keyed hash of credentials, which does not reveal them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -210,10 +210,10 @@ impl fmt::Display for IdentityParts {
 
 /// The cookies of a response that identify a user, so that it is not stored: the first few, as in [`IdentityParts`]. A name
 /// that is random as a whole is not among them.
-pub fn identifying_set_cookies(policy: &Policy, headers: &HeaderMap) -> Vec<String> {
-    let lines = headers.get_all(SET_COOKIE);
+pub fn identifying_set_cookies(policy: &Policy, headers: &ResponseHeaders) -> Vec<String> {
+    let lines = headers.get_all(&SET_COOKIE);
     let identifying = lines.filter(|line| !is_ignored_set_cookie(policy, line));
-    let cookies = identifying.filter_map(|line| cookies(line.as_bytes()).next());
+    let cookies = identifying.filter_map(|line| cookies(line).next());
     let mut names: Vec<String> = Vec::new();
     for name in cookies.map(|cookie| shown(cookie_name(cookie))) {
         let is_telling = name.bytes().any(|byte| !b"*?!".contains(&byte));
@@ -310,9 +310,9 @@ pub fn forwarded_cookie(
 }
 
 /// True for a Set-Cookie line of an ignored cookie, which does not prevent storing.
-pub(super) fn is_ignored_set_cookie(policy: &Policy, line: &HeaderValue) -> bool {
+pub(super) fn is_ignored_set_cookie(policy: &Policy, line: &[u8]) -> bool {
     policy.has_partitions()
-        && cookies(line.as_bytes())
+        && cookies(line)
             .next()
             .is_some_and(|cookie| is_ignored(policy, cookie))
 }
@@ -596,8 +596,7 @@ mod tests {
 
     #[test]
     fn a_set_cookie_is_ignored_by_its_name() {
-        let ignored =
-            |mode, line| is_ignored_set_cookie(&policy(mode), &HeaderValue::from_static(line));
+        let ignored = |mode, line: &str| is_ignored_set_cookie(&policy(mode), line.as_bytes());
         assert!(ignored(Mode::Standard, "__cf_bm=x; path=/; HttpOnly"));
         assert!(!ignored(Mode::Standard, "session=1; _ga=2"));
         assert!(!ignored(Mode::Standard, ""));
@@ -610,7 +609,7 @@ mod tests {
             if let Ok(line) = HeaderValue::from_bytes(&bytes) {
                 let policy = policy(Mode::Standard);
                 let _ = forwarded_cookie(&policy, &policy, &line);
-                let _ = is_ignored_set_cookie(&policy, &line);
+                let _ = is_ignored_set_cookie(&policy, line.as_bytes());
             }
         }
 

@@ -3,7 +3,7 @@
 use actix_web::http::header::{HeaderMap, HeaderName};
 
 use super::{
-    Fields, Mode, Policy, Reason, StoredHead,
+    Mode, Policy, Reason, ResponseHeaders, StoredHead,
     directives::{
         origin_directives::{CacheKind, OriginDirectives},
         targeted,
@@ -32,15 +32,10 @@ pub struct Interpretation {
 
 /// How `stored` is understood under `policy`.
 pub fn interpret(policy: &Policy, stored: &StoredHead) -> Interpretation {
-    let mut headers = HeaderMap::new();
-    let named = stored.connection_fields();
-    for (name, value) in named.into_iter().flat_map(Fields::iter) {
-        headers.append(name, value);
-    }
-    for (name, value) in stored.fields().iter() {
-        if named.is_none_or(|named| named.text(&name).is_none()) {
-            headers.append(name, value);
-        }
+    let mut headers = ResponseHeaders::new();
+    headers.extend(stored.fields().iter());
+    if let Some(named) = stored.connection_fields() {
+        headers.replace(named.iter());
     }
     let origin = policy.mode.obey_origin(OriginDirectives::of(&headers));
     let cache = match stored.partition() {

@@ -23,7 +23,7 @@
 //! | `directives/` | 9111, 5.2; 9213 | Cache-Control, `CDN-Cache-Control` |
 //! | `rules/` | | [`Routes`] to origins, [`Rules`] for some paths, [`Patterns`] of names |
 //! | `post/` | | [`BodyKey`] of a POST that only reads |
-//! | `syntax/` | 9110, 5 | [`Time`], HTTP dates, lists, [`Fields`] |
+//! | `syntax/` | 9110, 5 | [`Time`], HTTP dates, lists, [`ResponseHeaders`], [`Fields`] |
 
 mod decide;
 mod directives;
@@ -92,8 +92,13 @@ pub use storing::{
     vary::variant,
 };
 pub use syntax::{
-    date::imf_fixdate, fields::Fields, host::is_valid_host, retry_after::retry_after,
-    target::encoded_target, time::Time,
+    date::imf_fixdate,
+    fields::Fields,
+    host::is_valid_host,
+    response_headers::{ResponseHeaders, is_name, title_case},
+    retry_after::retry_after,
+    target::encoded_target,
+    time::Time,
 };
 pub use validating::{
     HeadUpdate, MergedHead, freshen_by_head, outdates_stored, revalidated, revalidation_matches,
@@ -102,7 +107,7 @@ pub use validating::{
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::{Method, StatusCode, header::HeaderMap};
+    use actix_web::http::{Method, StatusCode};
     use proptest::{collection::vec, prelude::*, sample::select};
 
     use super::{
@@ -165,7 +170,9 @@ mod tests {
         "_ga=1",
     ];
 
-    fn heads(names: &'static [&'static str]) -> impl Strategy<Value = HeaderMap> {
+    fn heads<T: fixture::OfLines + std::fmt::Debug>(
+        names: &'static [&'static str],
+    ) -> impl Strategy<Value = T> {
         let value = prop_oneof![9 => select(VALUES).prop_map(str::to_owned), 1 => "[ -~]{0,12}"];
         vec((select(names), vec(value, 1..4)), 0..6).prop_map(|lines| {
             let lines: Vec<(&str, String)> = lines
@@ -193,6 +200,7 @@ mod tests {
             asked in heads(REQUEST_NAMES),
             response_headers in heads(RESPONSE_NAMES),
             update in heads(RESPONSE_NAMES),
+            other in heads(RESPONSE_NAMES),
             status in 100_u16..600,
             seconds in 0_u64..100_000,
         ) {
@@ -218,7 +226,7 @@ mod tests {
             prop_assert_eq!(stored.is_fresh(now), stored.ttl_seconds(now).is_none_or(|ttl| ttl > 0));
 
             // A request of another identity only gets responses for everyone.
-            let other = Request::new(&policy, &Method::GET, &update, RequestContent::None, Some(identity(9)));
+            let other = Request::new(&policy, &Method::GET, &other, RequestContent::None, Some(identity(9)));
             let decision = decide(&policy, &other, [&stored].into_iter(), now);
             if stored.audience() == Audience::Partition {
                 let is_served = matches!(decision, Decision::Serve { .. } | Decision::Revalidate { .. });

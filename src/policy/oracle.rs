@@ -16,8 +16,9 @@ use proptest::{
 };
 
 use super::{
-    Decision, Mode, Reason, Request, RequestContent, Response, StoredHead, Time, admit, decide,
-    fixture::{DATE, NOW, headers, policy},
+    Decision, Mode, Reason, Request, RequestContent, Response, ResponseHeaders, StoredHead, Time,
+    admit, decide,
+    fixture::{DATE, NOW, OfLines, headers, policy},
     revalidated, revalidation_matches,
     syntax::date::http_date,
     validators,
@@ -62,7 +63,7 @@ impl FieldLines {
         })
     }
 
-    fn ours(&self) -> HeaderMap {
+    fn ours<T: OfLines>(&self) -> T {
         let lines: Vec<(&str, String)> = self.joined().collect();
         let lines: Vec<(&str, &str)> = lines.iter().map(|(n, v)| (*n, v.as_str())).collect();
         headers(&lines)
@@ -154,7 +155,7 @@ fn with_request<T>(headers: &HeaderMap, use_it: impl FnOnce(&Request<'_>) -> T) 
     ))
 }
 
-fn response_of(status: u16, headers: &HeaderMap, at: Time) -> Response<'_> {
+fn response_of(status: u16, headers: &ResponseHeaders, at: Time) -> Response<'_> {
     Response {
         status: StatusCode::from_u16(status).unwrap(),
         headers,
@@ -337,8 +338,12 @@ fn their_conditions(fields: &http::HeaderMap, is_validated: bool) -> String {
     conditions.join("; ")
 }
 
-fn our_freshened(exchange: &OracleExchange, stored: &StoredHead, update: &HeaderMap) -> String {
-    let (now, second) = (exchange.second_at(), exchange.second.ours());
+fn our_freshened(
+    exchange: &OracleExchange,
+    stored: &StoredHead,
+    update: &ResponseHeaders,
+) -> String {
+    let (now, second): (_, HeaderMap) = (exchange.second_at(), exchange.second.ours());
     let fresh = with_request(&second, |request| {
         revalidated(
             &policy(Mode::Strict),

@@ -3,8 +3,8 @@
 use actix_web::http::{
     Method,
     header::{
-        AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName, IF_MATCH, IF_MODIFIED_SINCE,
-        IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE,
+        AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, IF_MATCH,
+        IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE,
     },
 };
 
@@ -214,12 +214,13 @@ impl<'a> Request<'a> {
 }
 
 fn directives(headers: &HeaderMap) -> RequestDirectives {
+    let lines = |name| headers.get_all(name).map(HeaderValue::as_bytes);
     if headers.contains_key(CACHE_CONTROL) {
-        return RequestDirectives::of_lines(headers.get_all(CACHE_CONTROL));
+        return RequestDirectives::of_lines(lines(CACHE_CONTROL));
     }
     // RFC 9111, 5.4: without Cache-Control, `Pragma: no-cache` is to be treated as `no-cache`.
     RequestDirectives {
-        no_cache: says_pragma_no_cache(headers),
+        no_cache: says_pragma_no_cache(lines(PRAGMA)),
         ..RequestDirectives::default()
     }
 }

@@ -3,25 +3,25 @@
 use actix_web::http::{
     StatusCode,
     header::{
-        AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName,
-        HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, SET_COOKIE,
+        AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderName, HeaderValue,
+        IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, SET_COOKIE,
     },
 };
 
 use super::{
-    Fields, Policy, Reason, Request, Response, StoredHead,
-    storing::{
-        admit::{head_to_store, replace_fields},
-        vary::same_names,
-    },
+    Fields, Policy, Reason, Request, Response, ResponseHeaders, StoredHead, is_name,
+    storing::{admit::head_to_store, vary::same_names},
     syntax::date::imf_fixdate,
 };
 
 /// RFC 9111, 4.3.1: the conditions that validate a stored response. Empty if it has no validator.
 pub fn validators(stored: &StoredHead) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-    let condition = |name, validator| Some((name, stored.fields.get(&validator)?));
-    let etag = condition(IF_NONE_MATCH, ETAG);
-    let date = condition(IF_MODIFIED_SINCE, LAST_MODIFIED);
+    let condition = |name, validator| {
+        let value = HeaderValue::from_bytes(stored.fields.get(validator)?).ok()?;
+        Some((name, value))
+    };
+    let etag = condition(IF_NONE_MATCH, &ETAG);
+    let date = condition(IF_MODIFIED_SINCE, &LAST_MODIFIED);
     etag.into_iter().chain(date)
 }
 
@@ -30,10 +30,10 @@ pub fn validators(stored: &StoredHead) -> impl Iterator<Item = (HeaderName, Head
 /// If it does not, the 304 is dropped and the request is sent again without conditions.
 pub fn revalidation_matches(stored: &StoredHead, response: &Response<'_>) -> bool {
     let received = response.received_fields();
-    let tag = received.get(ETAG);
-    let date = received.get(LAST_MODIFIED).map(HeaderValue::as_bytes);
+    let tag = received.get(&ETAG);
+    let date = received.get(&LAST_MODIFIED);
     match (tag, stored.etag()) {
-        (Some(new), Some(held)) => weakly_equal(new.as_bytes(), held),
+        (Some(new), Some(held)) => weakly_equal(new, held),
         // The stored response has no tag. Only the same date shows that the 304 is about it.
         (Some(_), None) => date.is_some() && date == stored.last_modified(),
         (None, _) => match (date, stored.last_modified()) {
@@ -57,7 +57,7 @@ pub fn revalidated(
     if let Some(part) = stored.content_range()
         && let Ok(content_range) = HeaderValue::try_from(part.to_field_value())
     {
-        merged.headers.insert(CONTENT_RANGE, content_range);
+        merged.headers.insert(&CONTENT_RANGE, &content_range);
     }
     let merged = Response {
         status: stored.status(),
@@ -99,13 +99,10 @@ pub fn freshen_by_head(
         return HeadUpdate::Inconclusive;
     }
     let received = response.received_fields();
-    let agrees = |name: HeaderName, held: Option<&[u8]>| {
-        let new = received.get(name);
-        new.map(|new| Some(new.as_bytes()) == held)
-    };
+    let agrees = |name, held: Option<&[u8]>| received.get(name).map(|new| Some(new) == held);
     let validators = [
-        agrees(ETAG, stored.etag()),
-        agrees(LAST_MODIFIED, stored.last_modified()),
+        agrees(&ETAG, stored.etag()),
+        agrees(&LAST_MODIFIED, stored.last_modified()),
     ];
     let is_other_length = announced_bytes.is_some_and(|bytes| bytes != body_bytes);
     if is_other_length || validators.contains(&Some(false)) {
@@ -124,9 +121,9 @@ pub fn freshen_by_head(
 #[derive(Debug)]
 pub struct MergedHead {
     /// The end-to-end fields.
-    pub headers: HeaderMap,
+    pub headers: ResponseHeaders,
     /// The fields that Connection names, in either response. `None`: there are none.
-    connection_fields: Option<HeaderMap>,
+    connection_fields: Option<ResponseHeaders>,
 }
 
 impl MergedHead {
@@ -150,59 +147,57 @@ impl MergedHead {
     }
 }
 
-fn merged_fields(policy: &Policy, stored: &StoredHead, response: &Response<'_>) -> HeaderMap {
+fn merged_fields(policy: &Policy, stored: &StoredHead, response: &Response<'_>) -> ResponseHeaders {
     // A cookie in a 304 is for the client whose request was validated, and is not stored. It replaces one that every
     // client gets from the cache all the same.
     let replaces_cookies =
-        policy.mode.stores_set_cookie() && stored.fields().text(&SET_COOKIE).is_some();
-    let is_replaced = |name: &HeaderName| {
-        !describes_body(name)
-            && (*name != SET_COOKIE || replaces_cookies)
-            && response.headers.contains_key(name)
+        policy.mode.stores_set_cookie() && stored.fields().get(&SET_COOKIE).is_some();
+    let is_newer = |name: &[u8]| {
+        let may_replace = !is_name(name, &SET_COOKIE) || replaces_cookies;
+        !describes_body(name) && may_replace
     };
-    let mut merged = HeaderMap::with_capacity(stored.fields().len());
-    for (name, value) in stored.fields().iter() {
-        // RFC 9110, 6.6.1: a 304 without Date gets the time of its receipt.
-        if name != DATE && !is_replaced(&name) {
-            merged.append(name, value);
-        }
-    }
-    for (name, value) in response.headers {
-        if is_replaced(name) {
-            merged.append(name.clone(), value.clone());
-        }
-    }
-    if !merged.contains_key(DATE)
+    let mut merged = ResponseHeaders::new();
+    // RFC 9110, 6.6.1: a 304 without Date gets the time of its receipt.
+    let held = stored.fields().iter();
+    merged.extend(held.filter(|(name, _)| !is_name(name, &DATE)));
+    let newer = response.headers.iter();
+    merged.replace(newer.filter(|(name, _)| is_newer(name)));
+    if !merged.contains(&DATE)
         && let Ok(date) = HeaderValue::try_from(imf_fixdate(response.response_time))
     {
-        merged.append(DATE, date);
+        merged.append(&DATE, &date);
     }
     merged
 }
 
 /// Those of the response, and those of the stored response that it does not replace.
-fn merged_connection_fields(stored: &StoredHead, response: &Response<'_>) -> Option<HeaderMap> {
-    let mut merged = HeaderMap::new();
-    for (name, value) in stored
-        .connection_fields()
-        .into_iter()
+fn merged_connection_fields(
+    stored: &StoredHead,
+    response: &Response<'_>,
+) -> Option<ResponseHeaders> {
+    let mut merged = ResponseHeaders::new();
+    let held = stored.connection_fields().into_iter();
+    let is_replaced = |name: &[u8]| {
+        let mut newer = response.headers.iter();
+        newer.any(|(newer, _)| newer.eq_ignore_ascii_case(name))
+    };
+    // The Age and Date of a stored response say nothing about a newer one.
+    let held = held
         .flat_map(Fields::iter)
-    {
-        // The Age and Date of a stored response say nothing about a newer one.
-        if name != AGE && name != DATE && !response.headers.contains_key(&name) {
-            merged.append(name, value);
-        }
-    }
+        .filter(|(name, _)| !is_name(name, &AGE) && !is_name(name, &DATE) && !is_replaced(name));
+    merged.extend(held);
     if let Some(named) = response.connection_fields {
-        replace_fields(&mut merged, named);
+        merged.replace(named.iter());
     }
-    merged.remove(SET_COOKIE);
+    merged.remove(&SET_COOKIE);
     (!merged.is_empty()).then_some(merged)
 }
 
 /// RFC 9111, 3.2: true for fields about the stored body. A 304 does not update them.
-fn describes_body(name: &HeaderName) -> bool {
-    matches!(*name, CONTENT_LENGTH | CONTENT_ENCODING | CONTENT_RANGE)
+fn describes_body(name: &[u8]) -> bool {
+    [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE]
+        .iter()
+        .any(|field| is_name(name, field))
 }
 
 /// RFC 9110, 8.8.3.2: true if two tags are equal without `W/`.
@@ -231,7 +226,7 @@ mod tests {
     use super::*;
     use crate::policy::{
         Audience, Mode,
-        fixture::{DATE, Exchange, Lines, NOW, headers, identity, later, stored},
+        fixture::{DATE, Exchange, Lines, NOW, headers, identity, later, stored, text},
     };
 
     const HELD: Lines<'_> = &[
@@ -255,12 +250,9 @@ mod tests {
     }
 
     fn values(stored: &StoredHead, requested_range: &str) -> Vec<String> {
-        let fields = stored
-            .fields()
-            .select(|name| name == requested_range.as_bytes());
-        fields
-            .map(|(_, value)| value.to_str().unwrap().to_owned())
-            .collect()
+        let name = HeaderName::from_bytes(requested_range.as_bytes()).unwrap();
+        let fields = stored.fields().get_all(&name);
+        fields.map(|value| text(value).to_owned()).collect()
     }
 
     #[test]
@@ -485,7 +477,7 @@ mod tests {
             .with_request(|request| crate::policy::admit(&exchange.policy, request, &response))
             .unwrap();
         let update = |lines: Lines<'_>, named: Lines<'_>| {
-            let (fields, named) = (headers(lines), headers(named));
+            let (fields, named): (_, ResponseHeaders) = (headers(lines), headers(named));
             let response = Response {
                 connection_fields: (!named.is_empty()).then_some(&named),
                 ..exchange.response_of(&fields, later(60))

@@ -15,7 +15,7 @@ use crate::{
     headers::ClientScheme,
     proxy::{
         request::plain::PlainHeaders, request_config::RequestConfig,
-        response::client_response::PreparedHeaders, tunnel::established::Tunnel,
+        response::client_response::SentHeaders, tunnel::established::Tunnel,
     },
 };
 
@@ -50,7 +50,7 @@ struct ConnectionState {
     waker: RefCell<Option<Waker>>,
     open_ended: Cell<bool>,
     /// The first header lines of the response, until the server takes them.
-    prepared: Cell<Option<Rc<PreparedHeaders>>>,
+    headers: Cell<SentHeaders>,
     /// A tunnel, until the server takes it.
     tunnel: RefCell<Option<Box<Tunnel>>>,
     last_headers: RefCell<LastHeaders>,
@@ -127,7 +127,7 @@ impl Connection {
         state.continued.set(false);
         state.relays_interim.set(false);
         state.open_ended.set(false);
-        state.prepared.set(None);
+        state.headers.take();
         // A fetch that goes on for others may have sent some to a request that was abandoned.
         state.interim.borrow_mut().clear();
     }
@@ -171,13 +171,14 @@ impl Connection {
         self.0.open_ended.set(true);
     }
 
-    /// Header lines of the response, which precede its other headers; `None` if there are none.
-    pub fn take_prepared(&self) -> Option<Rc<PreparedHeaders>> {
-        self.0.prepared.take()
+    /// The headers of the response, which actix-web's response does not have: it keeps neither their order nor their names
+    /// as they were written.
+    pub fn take_headers(&self) -> SentHeaders {
+        self.0.headers.take()
     }
 
-    pub(crate) fn set_prepared(&self, headers: Rc<PreparedHeaders>) {
-        self.0.prepared.set(Some(headers));
+    pub(crate) fn set_headers(&self, headers: SentHeaders) {
+        self.0.headers.set(headers);
     }
 
     /// The tunnel that begins after the response; `None` if there is none.

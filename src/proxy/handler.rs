@@ -75,7 +75,7 @@ pub async fn handle(
     let feed = worker.shared.observer.feed();
     let mut entry = AccessLogEntry::begin(&request, &config.config, feed, Level::Info);
     let mut route = RouteSlot::NONE;
-    let response = match fast_path::respond(&request, &worker, &config, &connection, now) {
+    let mut response = match fast_path::respond(&request, &worker, &config, &connection, now) {
         FastPath::Hit(response, of_hit) => {
             route = of_hit;
             response
@@ -101,16 +101,15 @@ pub async fn handle(
             }
         }
     };
-    let mut response = response.into_http(
+    if let Some(id) = request_id {
+        id.set_in(&mut response.headers);
+    }
+    response.into_http(
         &request,
         (&worker, &config.config, route),
         entry,
         &connection,
-    );
-    if let Some(id) = request_id {
-        id.write(response.headers_mut());
-    }
-    response
+    )
 }
 
 /// Makes the forwarded request, and finds a response for it.

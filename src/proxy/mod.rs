@@ -42,7 +42,7 @@ pub use self::{
     readiness::Readiness,
     request::framing::RequestFraming,
     response::{
-        client_response::PreparedHeaders,
+        client_response::SentHeaders,
         refusal_log::{RefusalEntry, RefusalLog},
     },
     shared::{Shared, SharedOrigin},

@@ -1,11 +1,10 @@
 //! The content of a response: how a client finds its end, and how much of it was taken from the application.
 
 use actix_http::body::BodySize;
-use actix_web::http::{
-    Method, StatusCode, Version,
-    header::{self, HeaderName},
-};
+use actix_web::http::{Method, StatusCode, Version, header};
 use bytes::Bytes;
+
+use crate::policy::is_name;
 
 /// How a client finds the end of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,13 +54,11 @@ pub(super) fn content_length(status: StatusCode, size: BodySize) -> Option<u64> 
 }
 
 /// True for a header of the application that concerns the connection or the framing, which the server writes itself.
-pub(super) fn is_written_by_server(name: &HeaderName, status: StatusCode) -> bool {
-    match *name {
-        header::CONNECTION | header::TRANSFER_ENCODING => true,
+pub(super) fn is_written_by_server(name: &[u8], status: StatusCode) -> bool {
+    is_name(name, &header::CONNECTION)
+        || is_name(name, &header::TRANSFER_ENCODING)
         // RFC 9110, 8.6: a 304 may say the length that the 200 would have.
-        header::CONTENT_LENGTH => status != StatusCode::NOT_MODIFIED,
-        _ => false,
-    }
+        || is_name(name, &header::CONTENT_LENGTH) && status != StatusCode::NOT_MODIFIED
 }
 
 /// How much of a body was taken from the application.

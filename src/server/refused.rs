@@ -84,17 +84,17 @@ fn lines(
     location: Option<&str>,
     entry: &RefusalEntry,
 ) -> Vec<u8> {
-    let location = location.map_or_else(String::new, |url| format!("location: {url}\r\n"));
+    let location = location.map_or_else(String::new, |url| format!("Location: {url}\r\n"));
     let allow = match status {
-        StatusCode::METHOD_NOT_ALLOWED => format!("allow: {FORWARDED_METHODS}\r\n"),
+        StatusCode::METHOD_NOT_ALLOWED => format!("Allow: {FORWARDED_METHODS}\r\n"),
         _ => String::new(),
     };
     let mut lines = Vec::new();
     // Writing to memory does not fail.
     let _ = write!(
         lines,
-        "content-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\n\
-         {allow}{location}x-cache: MISS\r\ncache-status: caching-proxy\r\n"
+        "Content-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\
+         {allow}{location}X-Cache: MISS\r\nCache-Status: caching-proxy\r\n"
     );
     entry.write_id(&mut lines);
     lines

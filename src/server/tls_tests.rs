@@ -278,7 +278,7 @@ fn plain_requests_are_redirected_to_the_port_for_tls() {
             redirected.starts_with("HTTP/1.1 308 Permanent Redirect\r\n"),
             "{redirected}"
         );
-        let location = "\r\nlocation: https://localhost:8443/a?b\r\n";
+        let location = "\r\nLocation: https://localhost:8443/a?b\r\n";
         assert!(redirected.contains(location), "{redirected}");
         proxy.server.stop().await;
     });

@@ -405,7 +405,7 @@ fn a_stored_response_is_shown_with_its_interpretation() {
         "never served without validation",
         "tags        a, b\n",
         "body        5 B\n",
-        "set-cookie: sid=***\n",
+        "Set-Cookie: sid=***\n",
     ] {
         assert!(text.contains(words), "{words:?} in\n{text}");
     }

@@ -425,7 +425,7 @@ fn several_ranges_get_a_multipart_response() {
         .unwrap();
     let part = |place: &str, bytes: &str| {
         format!(
-            "\r\n--{boundary}\r\ncontent-type: text/plain\r\ncontent-range: bytes {place}/10\r\n\r\n{bytes}"
+            "\r\n--{boundary}\r\nContent-Type: text/plain\r\nContent-Range: bytes {place}/10\r\n\r\n{bytes}"
         )
     };
     let expected = [part("0-1", "01"), part("8-9", "89"), part("4-4", "4")].concat();

@@ -273,3 +273,43 @@ fn a_response_may_have_a_thousand_headers_and_nearly_64_kib_of_them() {
         assert_eq!(proxy.get(target).status(), 502, "{target}");
     }
 }
+
+#[test]
+fn headers_keep_their_order_and_the_case_of_their_names() {
+    const LINES: &str = "server: a\r\nETag: \"x\"\r\nX-UPPER: 1\r\nx-lower: 2\r\n\
+                         Date: Mon, 23 Nov 2026 03:30:00 GMT\r\nCache-control: max-age=999999999\r\n\
+                         X-Upper: 3\r\nLOCATION: /b\r\nWWW-Authenticate: b\r\n";
+    let origin = Origin::start(|exchange| exchange.ok(LINES, "body"));
+    let proxy = TestProxy::to(&origin);
+    let expected: Vec<&str> = LINES.lines().collect();
+    for (target, x_cache) in [("/", "MISS"), ("/", "HIT"), ("/?", "MISS")] {
+        let response = proxy.get(target);
+        response.expect(200, x_cache, "body");
+        let lines = response.head.fields.iter();
+        let lines: Vec<String> = lines
+            .map(|(name, value)| format!("{name}: {value}"))
+            .collect();
+        let (of_origin, own) = lines.split_at(expected.len());
+        assert_eq!(of_origin, expected, "{target} {x_cache}");
+        let names = own.iter().map(|line| line.split(':').next().unwrap());
+        let names: Vec<&str> = names.collect();
+        let expected = match x_cache {
+            "HIT" => vec![
+                "Via",
+                "Age",
+                "X-Cache",
+                "Cache-Status",
+                "Content-Length",
+                "Connection",
+            ],
+            _ => vec![
+                "Via",
+                "X-Cache",
+                "Cache-Status",
+                "Content-Length",
+                "Connection",
+            ],
+        };
+        assert_eq!(names, expected, "{target} {x_cache}");
+    }
+}

@@ -149,13 +149,10 @@ pub(super) fn head_of(
         HeaderName::from_static("accept"),
         HeaderValue::from_static(accept),
     );
-    let mut answer = HeaderMap::new();
-    for (name, value) in headers {
-        answer.insert(
-            HeaderName::from_static(name),
-            HeaderValue::from_static(value),
-        );
-    }
+    let lines = headers
+        .iter()
+        .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    let answer = policy::ResponseHeaders::from_iter(lines);
     let view = policy::Request::new(&policy, &Method::GET, &request, RequestContent::None, None);
     let reply = Response {
         status: StatusCode::OK,

@@ -211,8 +211,8 @@ impl Fetcher {
                 return Err(Tried::PutOff(put_off));
             }
             if response.status != StatusCode::OK {
-                let to = response.headers.get(header::LOCATION);
-                let to = to.and_then(|to| to.to_str().ok());
+                let to = response.headers.get(&header::LOCATION);
+                let to = to.and_then(|to| str::from_utf8(to).ok());
                 let to = to.map_or_else(String::new, |to| format!(", to {to}"));
                 return Err(failed(
                     Some(response.status),

@@ -1,8 +1,12 @@
 //! The outcome of fetching one path.
 
-use actix_web::http::{StatusCode, header::HeaderMap};
+use actix_web::http::{StatusCode, header::HeaderName};
+
+use caching_proxy::policy::ResponseHeaders;
 
 use super::retry_after::is_hit;
+
+static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// The outcome of one path.
 #[derive(Debug)]
@@ -38,7 +42,7 @@ impl FetchOutcome {
 
 /// The outcome of a complete response. Every status from 400 on is a failure, even if the response is cached: a listed page
 /// is expected to exist.
-pub(super) fn judge(status: StatusCode, headers: &HeaderMap, bytes: u64) -> FetchOutcome {
+pub(super) fn judge(status: StatusCode, headers: &ResponseHeaders, bytes: u64) -> FetchOutcome {
     if status.as_u16() >= 400 {
         return FetchOutcome::Failed {
             status: Some(status.as_u16()),
@@ -49,8 +53,8 @@ pub(super) fn judge(status: StatusCode, headers: &HeaderMap, bytes: u64) -> Fetc
         return FetchOutcome::AlreadyStored { bytes };
     }
     // The proxy's own member is the last.
-    let line = headers.get_all("cache-status").last();
-    let Some(line) = line.and_then(|line| line.to_str().ok()) else {
+    let line = headers.get_all(&CACHE_STATUS).last();
+    let Some(line) = line.and_then(|line| str::from_utf8(line).ok()) else {
         let reason = "unknown".to_owned();
         return FetchOutcome::NotStored { bytes, reason };
     };
@@ -81,18 +85,12 @@ pub(super) fn in_words(status: StatusCode) -> String {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::{HeaderName, HeaderValue};
-
     use super::*;
 
     fn judged(status: u16, fields: &[(&'static str, &'static str)]) -> FetchOutcome {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(
-                HeaderName::from_static(name),
-                HeaderValue::from_static(value),
-            );
-        }
+        let mut headers = ResponseHeaders::new();
+        let fields = fields.iter();
+        headers.extend(fields.map(|(name, value)| (name.as_bytes(), value.as_bytes())));
         judge(StatusCode::from_u16(status).unwrap(), &headers, 7)
     }
 

@@ -2,12 +2,18 @@
 
 use std::{cell::Cell, time::Duration};
 
-use actix_web::http::{StatusCode, header::HeaderMap};
-use caching_proxy::{clock, origin::MAX_PAUSE, policy};
+use actix_web::http::{StatusCode, header::HeaderName};
+use caching_proxy::{
+    clock,
+    origin::MAX_PAUSE,
+    policy::{self, ResponseHeaders},
+};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, sleep_until},
 };
+
+static X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 
 /// A response that asks for a later request: a 429 or 503 with Retry-After that is not from the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +25,7 @@ pub(super) struct PutOff {
 
 impl PutOff {
     /// `None` for a response that asks for nothing.
-    pub(super) fn of(status: StatusCode, headers: &HeaderMap) -> Option<Self> {
+    pub(super) fn of(status: StatusCode, headers: &ResponseHeaders) -> Option<Self> {
         let asks = matches!(
             status,
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
@@ -33,8 +39,8 @@ impl PutOff {
 }
 
 /// True if the proxy's response is a hit.
-pub(super) fn is_hit(headers: &HeaderMap) -> bool {
-    headers.get("x-cache").is_some_and(|value| value == "HIT")
+pub(super) fn is_hit(headers: &ResponseHeaders) -> bool {
+    headers.get(&X_CACHE) == Some(b"HIT")
 }
 
 /// How long a run waits. Once it was put off, its requests go one at a time, in their order.
@@ -97,7 +103,7 @@ impl RetryWaits {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
+    use actix_web::http::header::{HeaderValue, RETRY_AFTER};
     use futures_util::FutureExt as _;
 
     use super::*;
@@ -106,12 +112,12 @@ mod tests {
 
     #[test]
     fn only_two_statuses_with_retry_after_put_a_request_off() {
-        let mut headers = HeaderMap::new();
-        let put_off = |code: u16, headers: &HeaderMap| {
+        let mut headers = ResponseHeaders::new();
+        let put_off = |code: u16, headers: &ResponseHeaders| {
             PutOff::of(StatusCode::from_u16(code).unwrap(), headers).map(|it| it.wait)
         };
         assert_eq!(put_off(503, &headers), None);
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("7"));
+        headers.insert(&RETRY_AFTER, &HeaderValue::from_static("7"));
         for code in [429, 503] {
             assert_eq!(put_off(code, &headers), Some(Duration::from_secs(7)));
         }
@@ -119,13 +125,10 @@ mod tests {
             assert_eq!(put_off(code, &headers), None, "{code}");
         }
         // A stored response would be the same later.
-        headers.insert(
-            HeaderName::from_static("x-cache"),
-            HeaderValue::from_static("HIT"),
-        );
+        headers.insert(&X_CACHE, &HeaderValue::from_static("HIT"));
         assert_eq!(put_off(429, &headers), None);
-        headers.remove("x-cache");
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("0"));
+        headers.remove(&X_CACHE);
+        headers.insert(&RETRY_AFTER, &HeaderValue::from_static("0"));
         assert_eq!(put_off(429, &headers), None);
     }
 

@@ -27,14 +27,18 @@ pub use self::{
     request::{PAGE_HEADERS, is_destination_outside, may_name_proxy},
     set_cookie::CookieRewriting,
 };
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderName};
 
-/// True for the lower-case name of a header that [`ProxiedOrigin::rewrite_response`] may change. It regards no others.
+use crate::policy::{ResponseHeaders, is_name};
+
+/// Headers of a response that name a place.
+const PLACES: [&HeaderName; 2] = [&header::LOCATION, &header::CONTENT_LOCATION];
+
+/// True for the name of a header that [`ProxiedOrigin::rewrite_response`] may change. It regards no others.
 pub fn is_rewritten(name: &[u8]) -> bool {
-    matches!(
-        name,
-        b"location" | b"content-location" | b"refresh" | b"set-cookie"
-    )
+    let others = [&header::REFRESH, &header::SET_COOKIE];
+    let mut names = PLACES.iter().chain(&others);
+    names.any(|rewritten| is_name(name, rewritten))
 }
 
 impl ProxiedOrigin<'_> {
@@ -43,40 +47,20 @@ impl ProxiedOrigin<'_> {
     /// clients know by the proxy; `is_covered_by` likewise.
     pub fn rewrite_response(
         &self,
-        headers: &mut HeaderMap,
+        headers: &mut ResponseHeaders,
         target: &str,
         (cookies, is_covered_by): (CookieRewriting, impl Fn(&[u8]) -> bool),
         url_at_proxy: impl Fn(&[u8]) -> Option<Vec<u8>>,
     ) {
         let location = |reference: &[u8]| self.location(reference, target, &url_at_proxy);
-        for name in [header::LOCATION, header::CONTENT_LOCATION] {
-            rewrite_lines(headers, &name, location);
+        for name in PLACES {
+            headers.change(name, location);
         }
-        rewrite_lines(headers, &header::REFRESH, |line| refresh(line, location));
+        headers.change(&header::REFRESH, |line| refresh(line, location));
         if cookies != CookieRewriting::Off {
-            rewrite_lines(headers, &header::SET_COOKIE, |line| {
+            headers.change(&header::SET_COOKIE, |line| {
                 self.set_cookie(line, cookies, &is_covered_by)
             });
         }
-    }
-}
-
-/// Replaces the values of a header for which `rewritten` returns another one.
-fn rewrite_lines(
-    headers: &mut HeaderMap,
-    name: &HeaderName,
-    rewritten: impl Fn(&[u8]) -> Option<Vec<u8>>,
-) {
-    if !headers.contains_key(name) {
-        return;
-    }
-    let lines = headers.get_all(name).map(|line| {
-        let new = rewritten(line.as_bytes()).and_then(|new| HeaderValue::from_bytes(&new).ok());
-        new.unwrap_or_else(|| line.clone())
-    });
-    let lines: Vec<HeaderValue> = lines.collect();
-    headers.remove(name);
-    for line in lines {
-        headers.append(name.clone(), line);
     }
 }

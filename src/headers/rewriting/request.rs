@@ -1,11 +1,10 @@
 //! Request headers that name the proxy: they name the origin when they are forwarded.
 
-use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::{
     proxied_origin::{ClientAddress, ProxiedOrigin},
     reference::{UriReference, path_end},
-    rewrite_lines,
 };
 
 /// RFC 4918, 10.3.
@@ -88,6 +87,26 @@ impl ProxiedOrigin<'_> {
             UriReference::AbsolutePath(path) if !self.has_same_paths() => self.path_at_origin(path),
             _ => None,
         }
+    }
+}
+
+/// Replaces the values of a header for which `rewritten` returns another one.
+fn rewrite_lines(
+    headers: &mut HeaderMap,
+    name: &HeaderName,
+    rewritten: impl Fn(&[u8]) -> Option<Vec<u8>>,
+) {
+    if !headers.contains_key(name) {
+        return;
+    }
+    let lines = headers.get_all(name).map(|line| {
+        let new = rewritten(line.as_bytes()).and_then(|new| HeaderValue::from_bytes(&new).ok());
+        new.unwrap_or_else(|| line.clone())
+    });
+    let lines: Vec<HeaderValue> = lines.collect();
+    headers.remove(name);
+    for line in lines {
+        headers.append(name.clone(), line);
     }
 }
 

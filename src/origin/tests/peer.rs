@@ -13,7 +13,7 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
 };
 
-use crate::origin::*;
+use crate::{headers::ResponseHeaders, origin::*};
 
 /// A timeout that never fires in a test.
 pub(super) const PATIENT: Duration = Duration::from_secs(60);
@@ -124,7 +124,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
 #[derive(Debug)]
 pub(super) struct FullResponse {
     pub(super) status: u16,
-    pub(super) headers: HeaderMap,
+    pub(super) headers: ResponseHeaders,
     pub(super) framing: BodyFraming,
     pub(super) body: String,
 }
@@ -142,6 +142,15 @@ pub(super) fn request(method: Method, target: &str) -> OriginRequest {
 
 pub(super) fn get(target: &str) -> OriginRequest {
     request(Method::GET, target)
+}
+
+/// The values of a header, in their order.
+pub(super) fn values(headers: &ResponseHeaders, name: &'static str) -> Vec<String> {
+    let name = HeaderName::from_static(name);
+    let values = headers.get_all(&name);
+    values
+        .map(|value| str::from_utf8(value).unwrap().to_owned())
+        .collect()
 }
 
 pub(super) fn headers(list: &[(&'static str, &'static str)]) -> HeaderMap {

@@ -4,8 +4,6 @@
 //! counts. Text within quotes is never a directive. A malformed argument counts as zero, because an invalid lifetime
 //! must not become a long one.
 
-use actix_web::http::header::{HeaderMap, HeaderValue, PRAGMA};
-
 use crate::policy::syntax::list::{is_token, members};
 
 /// The largest number of seconds; larger ones become this one (RFC 9111, 1.2.2).
@@ -120,9 +118,9 @@ pub(in crate::policy) struct ResponseDirectives<'h> {
 }
 
 impl<'h> ResponseDirectives<'h> {
-    pub(in crate::policy) fn of_lines(lines: impl Iterator<Item = &'h HeaderValue>) -> Self {
+    pub(in crate::policy) fn of_lines(lines: impl Iterator<Item = &'h [u8]>) -> Self {
         lines
-            .flat_map(|line| members(line.as_bytes()))
+            .flat_map(|line| members(line))
             .map(Directive::parse)
             .collect()
     }
@@ -195,9 +193,9 @@ pub(in crate::policy) struct RequestDirectives {
 }
 
 impl RequestDirectives {
-    pub(in crate::policy) fn of_lines<'h>(lines: impl Iterator<Item = &'h HeaderValue>) -> Self {
+    pub(in crate::policy) fn of_lines<'h>(lines: impl Iterator<Item = &'h [u8]>) -> Self {
         let mut directives = Self::default();
-        for member in lines.flat_map(|line| members(line.as_bytes())) {
+        for member in lines.flat_map(|line| members(line)) {
             directives.take(&Directive::parse(member));
         }
         directives
@@ -226,12 +224,10 @@ impl RequestDirectives {
     }
 }
 
-/// RFC 9111, 5.4: true for `Pragma: no-cache`.
-pub(in crate::policy) fn says_pragma_no_cache(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(PRAGMA)
-        .flat_map(|line| members(line.as_bytes()))
-        .any(|member| member.eq_ignore_ascii_case(b"no-cache"))
+/// RFC 9111, 5.4: true if these lines of Pragma say `no-cache`.
+pub(in crate::policy) fn says_pragma_no_cache<'h>(lines: impl Iterator<Item = &'h [u8]>) -> bool {
+    let mut members = lines.flat_map(members);
+    members.any(|member| member.eq_ignore_ascii_case(b"no-cache"))
 }
 
 #[cfg(test)]
@@ -239,15 +235,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn lines(texts: &[&str]) -> Vec<HeaderValue> {
-        texts
-            .iter()
-            .map(|text| HeaderValue::from_bytes(text.as_bytes()).unwrap())
-            .collect()
-    }
-
     fn max_age(text: &str) -> Option<u32> {
-        ResponseDirectives::of_lines(lines(&[text]).iter()).max_age
+        ResponseDirectives::of_lines([text.as_bytes()].into_iter()).max_age
     }
 
     #[test]
@@ -287,16 +276,16 @@ mod tests {
 
     #[test]
     fn s5_2_is_one_list_over_all_lines_of_which_the_first_duplicate_wins() {
-        let held = lines(&["foo, max-age=1", "max-age=2, NO-store"]);
-        let directives = ResponseDirectives::of_lines(held.iter());
+        let held = ["foo, max-age=1", "max-age=2, NO-store"];
+        let directives = ResponseDirectives::of_lines(held.iter().map(|line| line.as_bytes()));
         assert_eq!(directives.max_age, Some(1));
         assert!(directives.no_store);
     }
 
     #[test]
     fn s5_2_text_inside_quotes_is_never_a_directive() {
-        let held = lines(&[r#"foo="max-age=9, no-store, \", private", max-age=1"#]);
-        let directives = ResponseDirectives::of_lines(held.iter());
+        let held = [r#"foo="max-age=9, no-store, \", private", max-age=1"#];
+        let directives = ResponseDirectives::of_lines(held.iter().map(|line| line.as_bytes()));
         assert_eq!(directives.max_age, Some(1));
         assert!(!directives.no_store && !directives.private);
     }
@@ -312,8 +301,8 @@ mod tests {
             ("no-cache=\"a\", no-cache", true, Some(&b"a"[..])),
             ("no-cache=\"a\", no-cache=\"b\"", true, Some(&b"a"[..])),
         ] {
-            let held = lines(&[text]);
-            let directives = ResponseDirectives::of_lines(held.iter());
+            let held = [text];
+            let directives = ResponseDirectives::of_lines(held.iter().map(|line| line.as_bytes()));
             assert_eq!(directives.no_cache, unqualified, "{text}");
             assert_eq!(directives.no_cache_fields, field_names, "{text}");
         }
@@ -332,9 +321,9 @@ mod tests {
             ("private=\"a\"", true),
             ("no-store=1", true),
         ] {
-            let held = lines(&[text]);
+            let held = [text];
             assert_eq!(
-                ResponseDirectives::of_lines(held.iter()).limits,
+                ResponseDirectives::of_lines(held.iter().map(|line| line.as_bytes())).limits,
                 limits,
                 "{text}"
             );
@@ -343,29 +332,31 @@ mod tests {
 
     #[test]
     fn s5_2_1_request_directives() {
-        let held = lines(&["max-stale, MIN-FRESH=5, foo=bar", "max-age=\"7\", no-store"]);
-        let directives = RequestDirectives::of_lines(held.iter());
+        let held = ["max-stale, MIN-FRESH=5, foo=bar", "max-age=\"7\", no-store"];
+        let directives = RequestDirectives::of_lines(held.iter().map(|line| line.as_bytes()));
         assert_eq!(directives.max_stale, Some(u32::MAX));
         assert_eq!(directives.min_fresh, Some(5));
         assert_eq!(directives.max_age, Some(7));
         assert!(directives.no_store && !directives.no_cache && !directives.only_if_cached);
-        let held = lines(&["max-stale=x"]);
-        assert_eq!(RequestDirectives::of_lines(held.iter()).max_stale, Some(0));
+        let held = ["max-stale=x"];
+        assert_eq!(
+            RequestDirectives::of_lines(held.iter().map(|line| line.as_bytes())).max_stale,
+            Some(0)
+        );
     }
 
     proptest! {
         #[test]
         fn any_field_value_is_read_without_panic(bytes: Vec<u8>) {
-            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
-                let _ = ResponseDirectives::of_lines([&value, &value].into_iter());
-                let _ = RequestDirectives::of_lines([&value, &value].into_iter());
-            }
+            let lines = [&*bytes, &*bytes];
+            let _ = ResponseDirectives::of_lines(lines.into_iter());
+            let _ = RequestDirectives::of_lines(lines.into_iter());
         }
 
         #[test]
         fn nearly_directives_saturate(text in "(max-age|s-maxage|no-cache|private)[ =]{0,3}[\"'0-9a-z,\\\\]{0,30}") {
-            let held = lines(&[&text]);
-            let directives = ResponseDirectives::of_lines(held.iter());
+            let held = [&text];
+            let directives = ResponseDirectives::of_lines(held.iter().map(|line| line.as_bytes()));
             prop_assert!(directives.max_age.is_none_or(|seconds| seconds <= MAX_SECONDS));
         }
     }

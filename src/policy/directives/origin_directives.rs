@@ -1,9 +1,9 @@
 //! The directives of the origin about storage and lifetime, from all fields that have some.
 
-use actix_web::http::header::{CACHE_CONTROL, EXPIRES, HeaderMap};
+use actix_web::http::header::{CACHE_CONTROL, EXPIRES, PRAGMA};
 
 use crate::policy::{
-    Time,
+    ResponseHeaders, Time,
     directives::{
         cache_control::{MAX_SECONDS, ResponseDirectives, says_pragma_no_cache},
         targeted,
@@ -28,7 +28,7 @@ enum Expires<'h> {
 }
 
 impl<'h> OriginDirectives<'h> {
-    pub(in crate::policy) fn of(headers: &'h HeaderMap) -> Self {
+    pub(in crate::policy) fn of(headers: &'h ResponseHeaders) -> Self {
         // RFC 9213, 2.2: a valid targeted field replaces Cache-Control and Expires.
         if let Some(directives) = targeted::directives(headers) {
             return Self {
@@ -37,17 +37,17 @@ impl<'h> OriginDirectives<'h> {
                 has_no_limits: false,
             };
         }
-        let directives = ResponseDirectives::of_lines(headers.get_all(CACHE_CONTROL));
-        let mut lines = headers.get_all(EXPIRES);
+        let directives = ResponseDirectives::of_lines(headers.get_all(&CACHE_CONTROL));
+        let mut lines = headers.get_all(&EXPIRES);
         let expires = match (lines.next(), lines.next()) {
             (None, _) => Expires::Absent,
-            (Some(line), None) => Expires::Line(line.as_bytes()),
+            (Some(line), None) => Expires::Line(line),
             (Some(_), Some(_)) => Expires::Invalid,
         };
         let has_no_limits = !directives.limits
             && matches!(expires, Expires::Absent)
             && !targeted::is_present(headers)
-            && !says_pragma_no_cache(headers);
+            && !says_pragma_no_cache(headers.get_all(&PRAGMA));
         Self {
             directives,
             expires,
@@ -78,7 +78,7 @@ impl<'h> OriginDirectives<'h> {
     pub(in crate::policy) fn explicit_lifetime_seconds(
         &self,
         cache: CacheKind,
-        headers: &HeaderMap,
+        headers: &ResponseHeaders,
         response_time: Time,
     ) -> Option<u32> {
         let s_maxage = match cache {

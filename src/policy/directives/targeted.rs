@@ -4,28 +4,29 @@
 
 use std::{borrow::Cow, collections::BTreeMap, convert::Infallible};
 
-use actix_web::http::header::{HeaderMap, HeaderName};
+use actix_web::http::header::HeaderName;
 use sfv::{
     BareItemFromInput, KeyRef, Parser, Version,
     visitor::{DictionaryVisitor, EntryVisitor, Ignored, InnerListVisitor, ItemVisitor},
 };
 
 use crate::policy::{
+    ResponseHeaders,
     directives::cache_control::{Argument, Directive, MAX_SECONDS, ResponseDirectives},
     syntax::list::trim,
 };
 
-const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
+static CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 
 /// True if the field is present, also if it is empty or invalid.
-pub(in crate::policy) fn is_present(headers: &HeaderMap) -> bool {
-    headers.contains_key(CDN_CACHE_CONTROL)
+pub(in crate::policy) fn is_present(headers: &ResponseHeaders) -> bool {
+    headers.contains(&CDN_CACHE_CONTROL)
 }
 
 /// The directives of the field. `None` if it is absent, empty or invalid (RFC 9213, 2.1).
-pub(in crate::policy) fn directives(headers: &HeaderMap) -> Option<ResponseDirectives<'_>> {
-    let lines = headers.get_all(CDN_CACHE_CONTROL);
-    let members = dictionary(lines.map(|line| trim(line.as_bytes())))?;
+pub(in crate::policy) fn directives(headers: &ResponseHeaders) -> Option<ResponseDirectives<'_>> {
+    let lines = headers.get_all(&CDN_CACHE_CONTROL);
+    let members = dictionary(lines.map(trim))?;
     let directives = members.into_iter().filter_map(|(name, item)| {
         let argument = item.argument(name)?;
         let name = name.as_bytes();

@@ -1,9 +1,9 @@
 //! RFC 9111, 4.2.3: calculating age.
 
-use actix_web::http::header::{AGE, DATE, HeaderMap};
+use actix_web::http::header::{AGE, DATE};
 
 use crate::policy::{
-    Time,
+    ResponseHeaders, Time,
     directives::cache_control::delta_seconds,
     syntax::{date::http_date, list::trim},
 };
@@ -11,7 +11,7 @@ use crate::policy::{
 /// `corrected_initial_age` in milliseconds: the age of a response when it was received. `date` is that of the response, or
 /// the time of its receipt.
 pub(in crate::policy) fn corrected_initial_age_millis(
-    headers: &HeaderMap,
+    headers: &ResponseHeaders,
     date: Time,
     request_time: Time,
     response_time: Time,
@@ -26,18 +26,18 @@ pub(in crate::policy) fn corrected_initial_age_millis(
 }
 
 /// The Date of a response. `None` if it is absent, repeated or invalid.
-pub(in crate::policy) fn date(headers: &HeaderMap, now: Time) -> Option<Time> {
-    let mut lines = headers.get_all(DATE);
+pub(in crate::policy) fn date(headers: &ResponseHeaders, now: Time) -> Option<Time> {
+    let mut lines = headers.get_all(&DATE);
     match (lines.next(), lines.next()) {
-        (Some(line), None) => http_date(line.as_bytes(), now),
+        (Some(line), None) => http_date(line, now),
         _ => None,
     }
 }
 
 /// RFC 9111, 5.1: the first member of the first line. 0 if it is absent or not a number.
-fn age_value_seconds(headers: &HeaderMap) -> u32 {
-    headers.get(AGE).map_or(0, |line| {
-        let first = line.as_bytes().split(|&byte| byte == b',').next();
+fn age_value_seconds(headers: &ResponseHeaders) -> u32 {
+    headers.get(&AGE).map_or(0, |line| {
+        let first = line.split(|&byte| byte == b',').next();
         delta_seconds(trim(first.unwrap_or_default())).unwrap_or(0)
     })
 }
@@ -46,10 +46,9 @@ fn age_value_seconds(headers: &HeaderMap) -> u32 {
 mod tests {
     use super::*;
     use crate::policy::fixture::{NOW, headers};
-    use actix_web::http::header::HeaderValue;
     use proptest::prelude::*;
 
-    fn age_millis(headers: &HeaderMap, request_time: Time, response_time: Time) -> u64 {
+    fn age_millis(headers: &ResponseHeaders, request_time: Time, response_time: Time) -> u64 {
         let date = date(headers, response_time).unwrap_or(response_time);
         corrected_initial_age_millis(headers, date, request_time, response_time)
     }
@@ -106,12 +105,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_age_and_date_saturate(age: Vec<u8>, date: Vec<u8>, millis: u64) {
-            let mut lines = HeaderMap::new();
-            for (name, bytes) in [(AGE, age), (DATE, date)] {
-                if let Ok(value) = HeaderValue::from_bytes(&bytes) {
-                    lines.append(name, value);
-                }
-            }
+            let mut lines = ResponseHeaders::new();
+            lines.extend([(&b"age"[..], &*age), (b"date", &date)]);
             let at = Time::from_unix_millis(millis);
             age_millis(&lines, at, at);
         }

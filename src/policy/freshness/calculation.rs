@@ -1,12 +1,9 @@
 //! RFC 9111, 4.2: calculating the freshness lifetime.
 
-use actix_web::http::{
-    StatusCode,
-    header::{HeaderMap, LAST_MODIFIED},
-};
+use actix_web::http::{StatusCode, header::LAST_MODIFIED};
 
 use crate::policy::{
-    Policy, Reason, Time,
+    Policy, Reason, ResponseHeaders, Time,
     directives::origin_directives::{CacheKind, OriginDirectives},
     freshness::{
         age::date,
@@ -25,7 +22,7 @@ pub(in crate::policy) fn lifetime(
     origin: &OriginDirectives<'_>,
     cache: CacheKind,
     status: StatusCode,
-    headers: &HeaderMap,
+    headers: &ResponseHeaders,
     response_time: Time,
 ) -> Result<Lifetime, Reason> {
     if origin.has_no_limits {
@@ -51,7 +48,7 @@ pub(in crate::policy) fn certainty(
     policy: &Policy,
     origin: &OriginDirectives<'_>,
     cache: CacheKind,
-    headers: &HeaderMap,
+    headers: &ResponseHeaders,
     response_time: Time,
 ) -> Certainty {
     match origin.explicit_lifetime_seconds(cache, headers, response_time) {
@@ -66,7 +63,7 @@ pub(in crate::policy) fn source(
     origin: &OriginDirectives<'_>,
     cache: CacheKind,
     status: StatusCode,
-    headers: &HeaderMap,
+    headers: &ResponseHeaders,
     response_time: Time,
 ) -> LifetimeSource {
     if origin.has_no_limits
@@ -94,7 +91,11 @@ pub(in crate::policy) fn source(
 
 /// The status by which the policy chooses a lifetime. A part of a representation that a strong validator identifies lasts
 /// as long as the whole.
-fn lasting_status(status: StatusCode, headers: &HeaderMap, response_time: Time) -> StatusCode {
+fn lasting_status(
+    status: StatusCode,
+    headers: &ResponseHeaders,
+    response_time: Time,
+) -> StatusCode {
     let representation = Representation::of(status, headers, response_time);
     match status {
         StatusCode::PARTIAL_CONTENT if representation.strong_validator().is_some() => {
@@ -121,11 +122,11 @@ fn is_heuristically_cacheable(status: StatusCode) -> bool {
 }
 
 /// RFC 9111, 4.2.2: a tenth of the time since Last-Modified, at most a day. 0 without Last-Modified.
-fn heuristic_seconds(headers: &HeaderMap, response_time: Time) -> u32 {
+fn heuristic_seconds(headers: &ResponseHeaders, response_time: Time) -> u32 {
     const DAY_SECONDS: u64 = 86_400;
     let Some(last_modified) = headers
-        .get(LAST_MODIFIED)
-        .and_then(|line| http_date(line.as_bytes(), response_time))
+        .get(&LAST_MODIFIED)
+        .and_then(|line| http_date(line, response_time))
     else {
         return 0;
     };

@@ -1,8 +1,10 @@
 //! RFC 9110, 14: Range and Content-Range.
 
-use actix_web::http::header::{CONTENT_RANGE, HeaderMap, HeaderValue};
+use actix_web::http::header::{CONTENT_RANGE, HeaderValue};
 
 use crate::policy::syntax::list::{members, trim};
+
+use crate::policy::ResponseHeaders;
 
 /// The largest number of ranges in a multipart response. A request for more gets the whole representation.
 const MAX_RANGES: usize = 16;
@@ -51,10 +53,10 @@ pub struct ContentRange {
 
 impl ContentRange {
     /// Parses the Content-Range of a response. `None` if it is absent, repeated, invalid or impossible.
-    pub fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut lines = headers.get_all(CONTENT_RANGE);
+    pub fn of(headers: &ResponseHeaders) -> Option<Self> {
+        let mut lines = headers.get_all(&CONTENT_RANGE);
         match (lines.next(), lines.next()) {
-            (Some(line), None) => Self::parse(line.as_bytes()),
+            (Some(line), None) => Self::parse(line),
             _ => None,
         }
     }

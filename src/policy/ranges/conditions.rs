@@ -3,13 +3,12 @@
 use actix_web::http::{
     Method, StatusCode,
     header::{
-        ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
-        LAST_MODIFIED, RANGE,
+        CONTENT_LOCATION, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
     },
 };
 
 use crate::policy::{
-    ByteRange, Request, Response, StoredHead,
+    ByteRange, Request, Response, ResponseHeaders, StoredHead, is_name,
     ranges::{
         byte_range::RequestedRange,
         representation::{Representation, is_strong_date},
@@ -129,34 +128,34 @@ pub(in crate::policy) fn requested_range(
 
 /// RFC 9110, 15.4.5: the stored fields of a 304, in addition to Age. Fields that describe the content are left out, and so
 /// is Last-Modified beside an entity tag. All others stay: browsers need those of CORS also in a 304.
-pub fn not_modified_fields(stored: &StoredHead) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+pub fn not_modified_fields(stored: &StoredHead) -> impl Iterator<Item = (&[u8], &[u8])> {
     let has_tag = stored.etag().is_some();
-    stored.fields().select(move |name| match name {
-        b"last-modified" => !has_tag,
-        name => !describes_content(name),
-    })
+    let fields = stored.fields().iter();
+    fields.filter(move |(name, _)| is_of_not_modified(name, has_tag))
 }
 
 /// RFC 9110, 15.4.5: removes from the fields of a response what a 304 in its place does not have.
-pub fn make_not_modified(headers: &mut HeaderMap) {
-    let has_tag = headers.contains_key(ETAG);
-    let is_left_out = |name: &HeaderName| {
-        describes_content(name.as_str().as_bytes()) || (has_tag && *name == LAST_MODIFIED)
-    };
-    let left_out: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| is_left_out(name))
-        .cloned()
-        .collect();
-    for name in left_out {
-        headers.remove(name);
+pub fn make_not_modified(headers: &mut ResponseHeaders) {
+    let has_tag = headers.contains(&ETAG);
+    headers.retain(|name, _| is_of_not_modified(name, has_tag));
+}
+
+/// True for a field that a 304 has. `has_tag` is true if the response has an entity tag.
+fn is_of_not_modified(name: &[u8], has_tag: bool) -> bool {
+    match is_name(name, &LAST_MODIFIED) {
+        true => !has_tag,
+        false => !describes_content(name),
     }
 }
 
 /// RFC 9110, 8: true for representation metadata. Not all names with this prefix are.
 fn describes_content(name: &[u8]) -> bool {
-    let is_exempt = name == b"content-location" || name.starts_with(b"content-security-policy");
-    name.starts_with(b"content-") && !is_exempt
+    let begins_with = |prefix: &[u8]| {
+        let start = name.get(..prefix.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    let is_exempt = is_name(name, &CONTENT_LOCATION) || begins_with(b"content-security-policy");
+    begins_with(b"content-") && !is_exempt
 }
 
 /// RFC 9111, 4.3.2: true if the client's conditions show that it has this response.
@@ -219,7 +218,7 @@ mod tests {
     use super::*;
     use crate::policy::{
         Mode,
-        fixture::{DATE, Exchange, Lines, stored},
+        fixture::{DATE, Exchange, Lines, stored, text},
     };
 
     const MODIFIED: &str = "Mon, 23 Nov 2026 03:29:00 GMT";
@@ -393,7 +392,7 @@ mod tests {
         let names = |held| {
             let held = stored(Mode::Strict, held);
             let mut names: Vec<String> = not_modified_fields(&held)
-                .map(|(name, _)| name.to_string())
+                .map(|(name, _)| text(name).to_ascii_lowercase())
                 .collect();
             names.sort();
             names

@@ -3,13 +3,13 @@
 use actix_web::http::{
     Method, StatusCode,
     header::{
-        CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_RANGE,
-        LAST_MODIFIED, RANGE,
+        CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderName, HeaderValue, IF_RANGE, LAST_MODIFIED,
+        RANGE,
     },
 };
 
 use crate::policy::{
-    ByteRange, ContentRange, Policy, Request, Response, StoredHead, Time,
+    ByteRange, ContentRange, Policy, Request, Response, ResponseHeaders, StoredHead, Time,
     freshness::age::date,
     ranges::{
         byte_range::RequestedRange,
@@ -142,10 +142,8 @@ pub fn combine(
         complete_bytes: new.complete_bytes.or(held.complete_bytes),
     };
     let mut merged = MergedHead::new(policy, stored, response);
-    merged.headers.insert(
-        CONTENT_RANGE,
-        HeaderValue::try_from(union.to_field_value()).ok()?,
-    );
+    let content_range = HeaderValue::try_from(union.to_field_value()).ok()?;
+    merged.headers.insert(&CONTENT_RANGE, &content_range);
     let head = head_to_store(policy, request, &merged.view(response)).ok()?;
     Some(Combination {
         head,
@@ -161,36 +159,36 @@ pub fn combine(
 }
 
 /// True for the same content coding. Some origins give the compressed and the plain form the same strong tag.
-fn has_same_coding(stored: &StoredHead, headers: &HeaderMap) -> bool {
-    let new = headers.get_all(CONTENT_ENCODING);
-    let held = stored.fields.texts(&CONTENT_ENCODING);
-    held.eq(new.map(HeaderValue::as_bytes))
+fn has_same_coding(stored: &StoredHead, headers: &ResponseHeaders) -> bool {
+    let new = headers.get_all(&CONTENT_ENCODING);
+    let held = stored.fields.get_all(&CONTENT_ENCODING);
+    held.eq(new)
 }
 
 fn has_same_strong_validator(
     stored: &StoredHead,
-    headers: &HeaderMap,
+    headers: &ResponseHeaders,
     response_time: Time,
 ) -> bool {
-    let only = |name: HeaderName| {
+    let only = |name| {
         let mut lines = headers.get_all(name);
-        match (lines.next().cloned(), lines.next()) {
+        match (lines.next(), lines.next()) {
             (line, None) => line,
             _ => None,
         }
     };
-    match (stored.etag(), only(ETAG)) {
-        (Some(held), Some(new)) => strongly_equal(held, new.as_bytes()),
+    match (stored.etag(), only(&ETAG)) {
+        (Some(held), Some(new)) => strongly_equal(held, new),
         (Some(_), None) | (None, Some(_)) => false,
         (None, None) => {
-            let modified = only(LAST_MODIFIED);
+            let modified = only(&LAST_MODIFIED);
             let made = date(headers, response_time).unwrap_or(response_time);
             stored
                 .representation()
                 .strong_validator()
-                .is_some_and(|held| modified.as_ref().map(HeaderValue::as_bytes) == Some(held))
+                .is_some_and(|held| modified == Some(held))
                 && modified
-                    .and_then(|line| http_date(line.as_bytes(), response_time))
+                    .and_then(|line| http_date(line, response_time))
                     .is_some_and(|modified| is_strong_date(modified, made))
         }
     }
@@ -201,7 +199,7 @@ mod tests {
     use super::*;
     use crate::policy::{
         Decision, ForwardReason, Mode, Sharing,
-        fixture::{DATE, Exchange, Lines, NOW, headers, later, stored},
+        fixture::{DATE, Exchange, Lines, NOW, headers, later, stored, text},
     };
 
     const FRESH: (&str, &str) = ("cache-control", "max-age=9");
@@ -245,7 +243,7 @@ mod tests {
             ),
             (206, "bytes 2-4/10".to_owned())
         );
-        assert!(held.fields().iter().all(|(name, _)| name != CONTENT_RANGE));
+        assert!(held.fields().get(&CONTENT_RANGE).is_none());
     }
 
     #[test]
@@ -520,11 +518,8 @@ mod tests {
             .unwrap()
             .head;
         let value = |name: &str| {
-            let field = head
-                .fields()
-                .iter()
-                .find(|(other, _)| other.as_str() == name);
-            field.map(|(_, value)| value.to_str().unwrap().to_owned())
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            head.fields().get(&name).map(|value| text(value).to_owned())
         };
         assert_eq!(
             (

@@ -2,10 +2,10 @@
 
 use actix_web::http::{
     StatusCode,
-    header::{ETAG, HeaderMap, HeaderValue, LAST_MODIFIED},
+    header::{ETAG, LAST_MODIFIED},
 };
 
-use crate::policy::{Time, freshness::age::date, syntax::date::http_date};
+use crate::policy::{ResponseHeaders, Time, freshness::age::date, syntax::date::http_date};
 
 /// Status, validators and dates of a response.
 #[derive(Clone, Copy, Debug)]
@@ -22,13 +22,13 @@ impl<'a> Representation<'a> {
     /// That of a response which was received at `received`.
     pub(in crate::policy) fn of(
         status: StatusCode,
-        headers: &'a HeaderMap,
+        headers: &'a ResponseHeaders,
         received: Time,
     ) -> Self {
         Self {
             status,
-            etag: headers.get(ETAG).map(HeaderValue::as_bytes),
-            last_modified: headers.get(LAST_MODIFIED).map(HeaderValue::as_bytes),
+            etag: headers.get(&ETAG),
+            last_modified: headers.get(&LAST_MODIFIED),
             date: date(headers, received).unwrap_or(received),
             received,
         }

@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use actix_web::http::{
     Method, StatusCode,
-    header::{CONTENT_LOCATION, HeaderMap, HeaderValue, LOCATION},
+    header::{CONTENT_LOCATION, LOCATION},
 };
+
+use crate::policy::ResponseHeaders;
 
 /// RFC 9111, 4.4: true if a response of this status to this method invalidates the stored responses of its target.
 ///
@@ -34,7 +36,7 @@ impl TargetUri<'_> {
     /// request name.
     ///
     /// References to other origins are left out, so that no origin can invalidate responses of another one.
-    pub fn also_invalidated(&self, headers: &HeaderMap) -> Vec<String> {
+    pub fn also_invalidated(&self, headers: &ResponseHeaders) -> Vec<String> {
         let mut targets = Vec::new();
         for line in [LOCATION, CONTENT_LOCATION]
             .iter()
@@ -51,8 +53,8 @@ impl TargetUri<'_> {
     }
 
     /// RFC 9110, 8.7: true if the response has one Content-Location and it is this target.
-    pub(in crate::policy) fn is_content_location(&self, headers: &HeaderMap) -> bool {
-        let mut lines = headers.get_all(CONTENT_LOCATION);
+    pub(in crate::policy) fn is_content_location(&self, headers: &ResponseHeaders) -> bool {
+        let mut lines = headers.get_all(&CONTENT_LOCATION);
         match (lines.next(), lines.next()) {
             (Some(line), None) => {
                 !line.is_empty() && self.local_target(line).as_deref() == Some(&self.target)
@@ -62,8 +64,8 @@ impl TargetUri<'_> {
     }
 
     /// The target of a reference to the same origin. `None` for other references.
-    fn local_target(&self, line: &HeaderValue) -> Option<String> {
-        let reference = std::str::from_utf8(line.as_bytes()).ok()?;
+    fn local_target(&self, line: &[u8]) -> Option<String> {
+        let reference = std::str::from_utf8(line).ok()?;
         local_reference(self.scheme, &self.authority, reference.trim())
             .map(|reference| resolve(&self.target, &reference))
     }

@@ -1,8 +1,8 @@
 //! Content that a client reads while it is made: streams of events and of records.
 
-use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 
-use crate::policy::StoredHead;
+use crate::policy::{ResponseHeaders, StoredHead};
 
 /// Media types whose content has no end: events, and the pictures of a camera.
 const EVENTS: [&str; 2] = ["text/event-stream", "multipart/x-mixed-replace"];
@@ -20,29 +20,29 @@ const RECORDS: [&str; 8] = [
 
 /// True for a stream of events. It is for one client and never ends, so it is not stored, and no other request waits for
 /// it.
-pub(in crate::policy) fn is_event_stream(headers: &HeaderMap) -> bool {
+pub(in crate::policy) fn is_event_stream(headers: &ResponseHeaders) -> bool {
     let named = media_type(headers);
     EVENTS.iter().any(|it| is_equal(it, named))
 }
 
 /// True for a stream of events, and for a stream of records of unknown length. Its pauses have no limit, and a client that
 /// joins later wants what is now.
-pub fn is_live_stream(headers: &HeaderMap) -> bool {
+pub fn is_live_stream(headers: &ResponseHeaders) -> bool {
     let named = media_type(headers);
     EVENTS.iter().any(|it| is_equal(it, named))
-        || RECORDS.iter().any(|it| is_equal(it, named)) && !headers.contains_key(CONTENT_LENGTH)
+        || RECORDS.iter().any(|it| is_equal(it, named)) && !headers.contains(&CONTENT_LENGTH)
 }
 
 impl StoredHead {
     /// True if the content is one record after the other.
     pub fn is_of_records(&self) -> bool {
-        let named = self.fields().text(&CONTENT_TYPE).map(without_parameters);
+        let named = self.fields().get(&CONTENT_TYPE).map(without_parameters);
         RECORDS.iter().any(|it| is_equal(it, named))
     }
 }
 
-fn media_type(headers: &HeaderMap) -> Option<&[u8]> {
-    let value = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+fn media_type(headers: &ResponseHeaders) -> Option<&[u8]> {
+    let value = headers.get(&CONTENT_TYPE);
     value.map(without_parameters)
 }
 
@@ -62,14 +62,12 @@ fn is_equal(media_type: &str, named: Option<&[u8]>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::fixture;
 
-    fn headers(content_type: &'static str, length: Option<&'static str>) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if let Some(length) = length {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from_static(length));
-        }
-        headers
+    fn headers(content_type: &'static str, length: Option<&'static str>) -> ResponseHeaders {
+        let length = length.map(|length| ("content-length", length));
+        let lines = [("content-type", content_type)].into_iter().chain(length);
+        fixture::headers(&lines.collect::<Vec<_>>())
     }
 
     #[test]
@@ -88,6 +86,6 @@ mod tests {
             let found = (is_event_stream(&headers), is_live_stream(&headers));
             assert_eq!(found, (is_event, is_live), "{content_type} {length:?}");
         }
-        assert!(!is_live_stream(&HeaderMap::new()));
+        assert!(!is_live_stream(&ResponseHeaders::new()));
     }
 }

@@ -186,17 +186,17 @@ impl StoredHead {
 
     /// True if it has a Set-Cookie.
     pub fn sets_cookies(&self) -> bool {
-        self.fields.text(&SET_COOKIE).is_some()
+        self.fields.get(&SET_COOKIE).is_some()
     }
 
     /// Its entity tag as received.
     pub fn etag(&self) -> Option<&[u8]> {
-        self.fields.text(&ETAG)
+        self.fields.get(&ETAG)
     }
 
     /// Its Last-Modified as received.
     pub fn last_modified(&self) -> Option<&[u8]> {
-        self.fields.text(&LAST_MODIFIED)
+        self.fields.get(&LAST_MODIFIED)
     }
 
     /// What conditions and ranges are compared with.

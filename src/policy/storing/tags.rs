@@ -23,8 +23,8 @@ impl StoredHead {
     /// The values of a field, also if Connection named it.
     fn received_texts(&self, name: &'static HeaderName) -> impl Iterator<Item = &[u8]> {
         let named = self.connection_fields().into_iter();
-        let named = named.flat_map(|fields| fields.texts(name));
-        self.fields.texts(name).chain(named)
+        let named = named.flat_map(|fields| fields.get_all(name));
+        self.fields.get_all(name).chain(named)
     }
 
     /// A copy that is stale from now on, if it is not stale already. It is validated before its next use, or used where a

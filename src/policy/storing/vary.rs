@@ -8,7 +8,7 @@ use actix_web::http::header::{
 };
 
 use crate::policy::{
-    Mode, Reason, StoredHead,
+    Mode, Reason, ResponseHeaders, StoredHead,
     mode::{Codings, Languages},
     storing::selector::Selector,
     syntax::list::{members, trim},
@@ -20,13 +20,10 @@ use crate::policy::{
 pub(in crate::policy) fn selectors(
     mode: Mode,
     (request, request_id): (&HeaderMap, Option<&HeaderName>),
-    response: &HeaderMap,
+    response: &ResponseHeaders,
 ) -> Result<Box<[Selector]>, Reason> {
     let mut names = Vec::new();
-    for member in response
-        .get_all(VARY)
-        .flat_map(|line| members(line.as_bytes()))
-    {
+    for member in response.get_all(&VARY).flat_map(members) {
         match HeaderName::from_bytes(member) {
             Ok(name) if name.as_str() != "*" && Some(&name) != request_id => {
                 names.push(name);
@@ -60,18 +57,18 @@ pub(in crate::policy) fn selectors(
 }
 
 /// True if the response has a content coding (RFC 9110, 8.4).
-fn is_coded(response: &HeaderMap) -> bool {
+fn is_coded(response: &ResponseHeaders) -> bool {
     response
-        .get_all(CONTENT_ENCODING)
-        .flat_map(|line| members(line.as_bytes()))
+        .get_all(&CONTENT_ENCODING)
+        .flat_map(members)
         .any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
 }
 
 /// True if the response names the site of the request as the one whose pages may read it (the Fetch standard, 3.2.3). Pages
 /// of other sites may not read it then, so it is for that site even if Vary does not say so.
-fn is_for_site_of(request: &HeaderMap, response: &HeaderMap) -> bool {
-    let site = request.get(ORIGIN);
-    site.is_some() && response.get(ACCESS_CONTROL_ALLOW_ORIGIN) == site
+fn is_for_site_of(request: &HeaderMap, response: &ResponseHeaders) -> bool {
+    let site = request.get(ORIGIN).map(HeaderValue::as_bytes);
+    site.is_some() && response.get(&ACCESS_CONTROL_ALLOW_ORIGIN) == site
 }
 
 /// True if both name the same fields.
@@ -124,7 +121,7 @@ fn selects(mode: Mode, stored: &StoredHead, selector: &Selector, request: &Heade
                 || selector.name == ACCEPT_LANGUAGE
                     && mode.languages() == Languages::Negotiated
                     && (is_permutation(value, lines.clone())
-                        || is_best_language(stored.fields.text(&CONTENT_LANGUAGE), lines))
+                        || is_best_language(stored.fields.get(&CONTENT_LANGUAGE), lines))
         }
     }
 }

@@ -17,19 +17,23 @@
 //! | | optional: the block of the fields that Connection named |
 //! | | the block of the fields |
 //!
-//! There is one way to write a head. Bytes that no head is written as are refused.
+//! There is one way to write a head. Bytes that no head is written as are refused, except those of [`FIRST_VERSION`].
 
-use actix_web::http::{StatusCode, header::HeaderValue};
+use actix_web::http::{
+    StatusCode,
+    header::{HeaderName, HeaderValue},
+};
 
 use crate::policy::{
     Audience, ByteRange, ContentRange, Fields, Identity, Reason, StoredHead, Time,
     freshness::lifetime::{Certainty, Lifetime},
     storing::{provenance::Provenance, selector::Selector, stored_head::Scope},
-    syntax::fields::lower_case_name,
 };
 
 /// The first byte. Any change of the format, or of the meaning of a value, needs another number.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// It is read as well. The names of its fields are in lower case, and all else is the same.
+const FIRST_VERSION: u8 = 1;
 /// The most bytes that are read as a head.
 const MAX_BYTES: usize = 256 * 1024;
 /// The last millisecond of the year 9999, after which HTTP has no dates.
@@ -101,7 +105,7 @@ impl StoredHead {
             return None;
         }
         let mut rest = HeadReader(bytes);
-        if rest.byte()? != VERSION {
+        if ![FIRST_VERSION, VERSION].contains(&rest.byte()?) {
             return None;
         }
         let status = stored_status(u16::from_le_bytes(rest.array()?))?;
@@ -204,6 +208,12 @@ fn lifetime(kind: u8, millis: u64) -> Option<Lifetime> {
         (2, 0) => Some(Lifetime::UntilCleared),
         _ => None,
     }
+}
+
+/// The name that these bytes are. `None` if they are not a name in lower case.
+fn lower_case_name(bytes: &[u8]) -> Option<HeaderName> {
+    let name = HeaderName::from_bytes(bytes).ok()?;
+    (name.as_str().as_bytes() == bytes).then_some(name)
 }
 
 /// What is not read yet of a written head. Nothing is allocated for a length before that many bytes are there.
@@ -320,13 +330,8 @@ mod tests {
     }
 
     fn fields(lines: Lines<'_>) -> Fields {
-        // In the order of the lines, which a map would not keep.
-        let lines = lines.iter().map(|(name, value)| {
-            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
-            (lower_case_name(name.as_bytes()).unwrap(), value)
-        });
-        let lines: Vec<_> = lines.collect();
-        Fields::copy_of(lines.iter().map(|(name, value)| (name, value)))
+        let lines = lines.iter();
+        Fields::copy_of(lines.map(|(name, value)| (name.as_bytes(), value.as_bytes())))
     }
 
     /// A head that has everything that a head can have.
@@ -364,7 +369,7 @@ mod tests {
 
     /// [`full_head`] as it has to be written.
     const FULL_HEAD: &str = "\
-        01 ce00 01 02 01 04 02 \
+        02 ce00 01 02 01 04 02 \
         2211000000000000 c0127406a2010000 a8167406a2010000 4433000000000000 55000000 \
         01 07070707070707070707070707070707 \
         03000000 \
@@ -394,13 +399,21 @@ mod tests {
         let plain = plain.unwrap();
         assert_eq!(plain.ttl_seconds(later(20)), Some(40));
         assert_eq!(plain.tags().collect::<Vec<_>>(), [b"a", b"b"]);
-        assert_eq!(VERSION, 1);
+        assert_eq!(VERSION, 2);
+    }
+
+    #[test]
+    fn a_head_of_the_first_version_is_read() {
+        let mut bytes = bytes_of(FULL_HEAD);
+        bytes[0] = FIRST_VERSION;
+        let read = StoredHead::read(&bytes).unwrap();
+        assert_eq!(written(&read), bytes_of(FULL_HEAD));
     }
 
     #[test]
     fn bytes_of_another_version_or_length_are_refused() {
         let bytes = written(&full_head());
-        for version in (0..=u8::MAX).filter(|version| *version != VERSION) {
+        for version in std::iter::once(0).chain(VERSION + 1..=u8::MAX) {
             let mut other = bytes.clone();
             other[0] = version;
             assert!(StoredHead::read(&other).is_none(), "version {version}");
@@ -451,9 +464,7 @@ mod tests {
                 head.selectors[0].value = Some(Box::from(&b"a\nb"[..]));
             }),
             ("too large", |head| {
-                let value = HeaderValue::from_bytes(&vec![b'a'; MAX_BYTES]).unwrap();
-                let name = lower_case_name(b"x-a").unwrap();
-                head.fields = Fields::copy_of([(&name, &value)]);
+                head.fields = Fields::copy_of([(&b"x-a"[..], &*vec![b'a'; MAX_BYTES])]);
             }),
             ("received", |head| {
                 head.received = Time::from_unix_millis(u64::MAX);

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::header::{self};
 
 use super::date::http_date;
-use crate::policy::Time;
+use crate::policy::{ResponseHeaders, Time};
 
 /// How long a client should wait before its next request. `None` without Retry-After, if it is neither a number of seconds
 /// nor a date, and if the time has passed already.
-pub fn retry_after(headers: &HeaderMap, now: Time) -> Option<Duration> {
-    let value = headers.get(header::RETRY_AFTER)?.as_bytes().trim_ascii();
+pub fn retry_after(headers: &ResponseHeaders, now: Time) -> Option<Duration> {
+    let value = headers.get(&header::RETRY_AFTER)?.trim_ascii();
     let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     let wait = match is_number {
         // Only a number that is too large is no u64.
@@ -25,9 +25,9 @@ pub fn retry_after(headers: &HeaderMap, now: Time) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::HeaderValue;
 
     use super::*;
+    use crate::policy::fixture::headers;
 
     #[test]
     fn s10_2_3_seconds_and_dates_are_read_and_never_negative() {
@@ -48,11 +48,10 @@ mod tests {
             ("Sun, 06 Nov 1994 08:49:37 GMT", None),
             ("Sun, 06 Nov 1994 08:00:00 GMT", None),
         ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_str(value).unwrap());
+            let headers = headers(&[("retry-after", value)]);
             let found = retry_after(&headers, now);
             assert_eq!(found, seconds.map(Duration::from_secs), "{value:?}");
         }
-        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+        assert_eq!(retry_after(&ResponseHeaders::new(), now), None);
     }
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use actix_web::http::{StatusCode, header::HeaderMap};
+use actix_web::http::StatusCode;
 
 use crate::{
     cache::{BodyReader, BodyWriter, Entry, Slices},
-    headers::CacheStatus,
+    headers::{CacheStatus, ResponseHeaders},
     policy::{self, ByteRange, Combination, StoredHead},
     proxy::{
         fetch::{
@@ -140,7 +140,7 @@ impl LeaderFetch<'_> {
         part: &Entry,
         union: RangeUnion,
         fetched: FetchedResponse,
-        deliver: impl FnOnce(&StoredHead, HeaderMap, BodyReader) -> ClientResponse,
+        deliver: impl FnOnce(&StoredHead, ResponseHeaders, BodyReader) -> ClientResponse,
     ) {
         let Combination {
             head,

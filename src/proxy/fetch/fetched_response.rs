@@ -8,15 +8,12 @@ use std::{
 
 use actix_web::{
     body::BodySize,
-    http::{
-        StatusCode, Version,
-        header::{self, HeaderMap},
-    },
+    http::{StatusCode, Version, header},
 };
 
 use crate::{
     clock,
-    headers::{self, CacheStatus, StoreOutcome},
+    headers::{self, CacheStatus, ResponseHeaders, StoreOutcome},
     origin::{BodyFraming, MAX_PAUSE, OriginError, OriginErrorKind, OriginRequest, OriginResponse},
     policy::{self, ContentRange, Forward, OriginIndex, Time},
     proxy::{
@@ -32,9 +29,9 @@ use crate::{
 /// A response of the origin: its end-to-end headers, its body, and the times of request and response.
 pub(crate) struct FetchedResponse {
     pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: ResponseHeaders,
     /// The headers that Connection named. The policy judges them, and they go no further. `None` if there are none.
-    connection_headers: Option<HeaderMap>,
+    connection_headers: Option<ResponseHeaders>,
     pub(crate) body: CountedBody,
     pub(crate) response_time: Time,
     request_time: Time,
@@ -135,7 +132,7 @@ fn is_unavailable(status: StatusCode) -> bool {
 
 /// How long the origin wants no request after a response with this status and these headers (RFC 9110, 10.2.3; RFC 6585, 4);
 /// `None` if it does not say that.
-fn asked_pause(status: StatusCode, headers: &HeaderMap, now: Time) -> Option<Duration> {
+fn asked_pause(status: StatusCode, headers: &ResponseHeaders, now: Time) -> Option<Duration> {
     match status {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             policy::retry_after(headers, now)
@@ -161,10 +158,9 @@ fn pause_if_asked(origin: &SharedOrigin, response: &OriginResponse, now: Time) {
 }
 
 /// The size that a response without a body announces for the one with a body (RFC 9110, 8.6).
-fn announced_size(headers: &HeaderMap) -> BodySize {
-    let length = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok());
+fn announced_size(headers: &ResponseHeaders) -> BodySize {
+    let length = headers.get(&header::CONTENT_LENGTH);
+    let length = length.and_then(|length| str::from_utf8(length).ok());
     let length = length.and_then(|length| length.parse().ok());
     length.map_or(BodySize::None, BodySize::Sized)
 }
@@ -194,7 +190,7 @@ impl FetchedResponse {
         let connection_headers = headers::remove_hop_by_hop(&mut headers);
         if version < Version::HTTP_11 {
             // Others get their Via when they are sent; few origins send HTTP/1.0.
-            worker.shared.via.append(&mut headers, version);
+            headers.append(&header::VIA, worker.shared.via.of(version));
         }
         Self {
             status,
@@ -214,7 +210,7 @@ impl FetchedResponse {
     }
 
     /// The headers as they were received, with those that Connection names.
-    pub(crate) fn received_headers(&self) -> Cow<'_, HeaderMap> {
+    pub(crate) fn received_headers(&self) -> Cow<'_, ResponseHeaders> {
         self.view().received_fields()
     }
 
@@ -279,11 +275,11 @@ mod tests {
 
     #[test]
     fn a_response_without_a_body_may_announce_a_length() {
-        let mut headers = HeaderMap::new();
+        let mut headers = ResponseHeaders::new();
         assert_eq!(announced_size(&headers), BodySize::None);
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("9"));
+        headers.insert(&header::CONTENT_LENGTH, &HeaderValue::from_static("9"));
         assert_eq!(announced_size(&headers), BodySize::Sized(9));
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("-9"));
+        headers.insert(&header::CONTENT_LENGTH, &HeaderValue::from_static("-9"));
         assert_eq!(announced_size(&headers), BodySize::None);
     }
 }

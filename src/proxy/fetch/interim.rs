@@ -2,14 +2,11 @@
 
 use actix_web::{
     HttpRequest,
-    http::{
-        StatusCode, Version,
-        header::{self, HeaderMap},
-    },
+    http::{StatusCode, Version, header},
 };
 
 use crate::{
-    headers::OwnVia,
+    headers::{OwnVia, ResponseHeaders},
     origin::{Expectation, InterimSink},
     proxy::connection::Connection,
 };
@@ -42,21 +39,21 @@ impl InterimRelay<'_> {
         let via = self.via.of(Version::HTTP_11).clone();
         Some(InterimSink::new(move |status, mut headers| {
             crate::headers::remove_hop_by_hop(&mut headers);
-            headers.append(header::VIA, via.clone());
+            headers.append(&header::VIA, &via);
             sender.send(status, &head(status, &headers));
         }))
     }
 }
 
 /// Status line and headers as they are sent; values byte for byte.
-fn head(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
+fn head(status: StatusCode, headers: &ResponseHeaders) -> Vec<u8> {
     let reason = match status.as_u16() {
         103 => "Early Hints",
         _ => status.canonical_reason().unwrap_or_default(),
     };
     let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
-    for (name, value) in headers {
-        crate::headers::write_header_line(&mut head, name, value);
+    for (name, value) in headers.iter() {
+        crate::headers::write_line(&mut head, name, value);
     }
     head.extend_from_slice(b"\r\n");
     head
@@ -64,17 +61,12 @@ fn head(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::{HeaderName, HeaderValue};
-
     use super::*;
 
     #[test]
     fn a_head_is_written_byte_for_byte() {
-        let mut headers = HeaderMap::new();
-        for value in [&b"</a>"[..], b"</\xfc>"] {
-            let value = HeaderValue::from_bytes(value).unwrap();
-            headers.append(HeaderName::from_static("link"), value);
-        }
+        let lines = [(&b"Link"[..], &b"</a>"[..]), (b"link", b"</\xfc>")];
+        let headers = ResponseHeaders::from_iter(lines);
         for (code, line) in [
             (102, "102 Processing"),
             (103, "103 Early Hints"),
@@ -82,7 +74,7 @@ mod tests {
         ] {
             let status = StatusCode::from_u16(code).unwrap();
             let line = format!("HTTP/1.1 {line}\r\n");
-            let rest = b"link: </a>\r\nlink: </\xfc>\r\n\r\n";
+            let rest = b"Link: </a>\r\nlink: </\xfc>\r\n\r\n";
             assert_eq!(head(status, &headers), [line.as_bytes(), rest].concat());
         }
     }

@@ -4,13 +4,13 @@ use std::{borrow::Cow, sync::Arc};
 
 use actix_web::http::{
     StatusCode,
-    header::{self, HeaderMap, HeaderValue},
+    header::{self, HeaderValue},
 };
 
 use crate::{
     cache::{Cache, CountedRequest, Invalidate, Resource},
     clock,
-    headers::{ClientScheme, ForwardedClient},
+    headers::{ClientScheme, ForwardedClient, ResponseHeaders},
     policy::TargetUri,
     proxy::request::{forwarded::ForwardedRequest, told_client},
 };
@@ -20,12 +20,12 @@ use crate::{
 /// responses to clients who said nothing, and to those who said the same are invalidated; with TLS and without it.
 pub(crate) fn invalidated_resources(
     forwarded: &ForwardedRequest,
-    headers: &HeaderMap,
+    headers: &ResponseHeaders,
 ) -> Arc<[Resource]> {
     let config = &forwarded.config;
     let host = forwarded.preserved_host().map(HeaderValue::as_bytes);
     let names_others =
-        headers.contains_key(header::LOCATION) || headers.contains_key(header::CONTENT_LOCATION);
+        headers.contains(&header::LOCATION) || headers.contains(&header::CONTENT_LOCATION);
     let named = match names_others {
         true => named_targets(forwarded, headers),
         false => Vec::new(),
@@ -64,7 +64,7 @@ pub(crate) fn invalidated_resources(
 }
 
 /// The targets at the origin that the response names, without the path of the origin.
-fn named_targets(forwarded: &ForwardedRequest, headers: &HeaderMap) -> Vec<String> {
+fn named_targets(forwarded: &ForwardedRequest, headers: &ResponseHeaders) -> Vec<String> {
     let prefix = forwarded.origin().path_prefix();
     let uris = target_uris(forwarded);
     let named = uris.iter().flat_map(|uri| uri.also_invalidated(headers));

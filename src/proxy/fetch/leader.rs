@@ -217,7 +217,7 @@ impl<'f> LeaderFetch<'f> {
             _ if self.sends_all_cookies => Err(Reason::IgnoredCookies),
             // It was requested without a content coding, so that errors can be found in it.
             _ if self.forwarded.is_graphql()
-                && fetched.headers.contains_key(header::CONTENT_ENCODING) =>
+                && fetched.headers.contains(&header::CONTENT_ENCODING) =>
             {
                 Err(Reason::GraphqlErrors)
             }
@@ -281,7 +281,7 @@ impl<'f> LeaderFetch<'f> {
         } = fetched;
         if is_whole_part {
             // A part that has all bytes is a 200. Otherwise the Content-Range of a 200 is a header like any other.
-            headers.remove(header::CONTENT_RANGE);
+            headers.remove(&header::CONTENT_RANGE);
         }
         let (client, mut ticket) = (self.client, self.ticket);
         let shared = self.worker.shared.cache.shared();

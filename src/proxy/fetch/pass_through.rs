@@ -184,7 +184,7 @@ async fn claim_for_post(
 /// True if the response may say that it is the representation of a target.
 fn names_itself(fetched: &FetchedResponse) -> bool {
     let headers = fetched.received_headers();
-    headers.contains_key(header::CONTENT_LOCATION)
+    headers.contains(&header::CONTENT_LOCATION)
 }
 
 impl StorablePost {

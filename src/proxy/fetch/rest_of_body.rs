@@ -9,7 +9,7 @@ use std::rc::Rc;
 use actix_web::{
     http::{
         StatusCode,
-        header::{ETAG, HeaderMap, HeaderValue, IF_RANGE, RANGE},
+        header::{ETAG, HeaderValue, IF_RANGE, RANGE},
     },
     web,
 };
@@ -18,6 +18,7 @@ use futures_util::{StreamExt as _, stream};
 
 use crate::{
     cache::BodyError,
+    headers::ResponseHeaders,
     origin::OriginRequest,
     policy::RequestContent,
     proxy::{
@@ -44,7 +45,7 @@ pub(crate) fn let_go_on(
         return;
     };
     let (worker, forwarded) = (worker.clone(), Rc::clone(forwarded));
-    let tag = strong_tag(&response.headers).cloned();
+    let tag = strong_tag(&response.headers);
     let arrived = match tag {
         Some(_) => ArrivedBytes::default(),
         None => ArrivedBytes::hashed(),
@@ -68,9 +69,10 @@ pub(crate) fn let_go_on(
 }
 
 /// RFC 9110, 8.8.3: the entity tag; `None` if there is none, or a weak one.
-fn strong_tag(headers: &HeaderMap) -> Option<&HeaderValue> {
-    let tag = headers.get(ETAG)?;
-    tag.as_bytes().starts_with(b"\"").then_some(tag)
+fn strong_tag(headers: &ResponseHeaders) -> Option<HeaderValue> {
+    let tag = headers.get(&ETAG)?;
+    let tag = tag.starts_with(b"\"").then_some(tag)?;
+    HeaderValue::from_bytes(tag).ok()
 }
 
 /// The request for what follows after `arrived`, or for the whole without a tag.
@@ -97,7 +99,7 @@ fn rest(
     tag: Option<&HeaderValue>,
     arrived: ArrivedBytes,
 ) -> Option<RestOfBody> {
-    if strong_tag(&fetched.headers) != tag {
+    if strong_tag(&fetched.headers).as_ref() != tag {
         return None;
     }
     let skipped = match fetched.status {

@@ -5,11 +5,11 @@
 
 use std::rc::Rc;
 
-use actix_web::{HttpRequest, http::header::HeaderMap};
+use actix_web::HttpRequest;
 
 use crate::{
     cache::CachedLookup,
-    headers::CookieRewriting,
+    headers::{CookieRewriting, ResponseHeaders},
     observe::RouteSlot,
     policy::{self, Decision, Reuse, Time},
     proxy::{
@@ -84,7 +84,7 @@ fn from_lookup(
         return None;
     };
     let entry = lookup.found().variants().nth(index)?;
-    let rewrite = |headers: &mut HeaderMap| {
+    let rewrite = |headers: &mut ResponseHeaders| {
         let of = ResponseOf {
             config: &config.config,
             selection: plain.selection,

@@ -4,13 +4,13 @@ use std::ops::RangeInclusive;
 
 use actix_web::http::{
     StatusCode,
-    header::{self, HeaderMap, HeaderValue},
+    header::{self, HeaderValue},
 };
 
 use crate::{
     cache::{Body, BodyReader, Entry},
     clock,
-    headers::{self, CacheStatus},
+    headers::{self, CacheStatus, ResponseHeaders, is_name},
     policy::{self, ByteRange, ContentRange, ResponseForm, StoredHead, Time},
     proxy::{
         hit::multipart::Multipart,
@@ -78,7 +78,7 @@ fn stored_bytes(body: &Body, offsets: RangeInclusive<u64>) -> ResponseBody {
 pub(crate) fn while_streaming(
     view: &policy::Request<'_>,
     head: &StoredHead,
-    headers: HeaderMap,
+    headers: ResponseHeaders,
     (reader, length): (BodyReader, Option<u64>),
     cache_status: CacheStatus,
 ) -> ClientResponse {
@@ -108,7 +108,7 @@ pub(crate) fn while_streaming(
 pub(crate) fn from_arriving(
     view: &policy::Request<'_>,
     head: &StoredHead,
-    (mut headers, length): (HeaderMap, Option<u64>),
+    (mut headers, length): (ResponseHeaders, Option<u64>),
     cache_status: CacheStatus,
     now: impl FnOnce() -> Time,
     body: impl FnOnce(Option<ByteRange>) -> ResponseBody,
@@ -124,7 +124,7 @@ pub(crate) fn from_arriving(
             (StatusCode::PARTIAL_CONTENT, body(Some(range)))
         }
         ResponseForm::RangeNotSatisfiable => {
-            headers.remove(header::CONTENT_RANGE);
+            headers.remove(&header::CONTENT_RANGE);
             insert_complete_length(&mut headers, complete_bytes);
             (StatusCode::RANGE_NOT_SATISFIABLE, ResponseBody::Empty)
         }
@@ -158,39 +158,31 @@ fn placement(head: &StoredHead, length: Option<u64>) -> (u64, Option<u64>) {
 }
 
 /// The stored headers with the Age at `now`.
-pub(crate) fn stored_headers(head: &StoredHead, now: Time) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(head.fields().len() + 4);
-    for (name, value) in head.fields().iter() {
-        headers.append(name, value);
-    }
+pub(crate) fn stored_headers(head: &StoredHead, now: Time) -> ResponseHeaders {
+    let mut headers = ResponseHeaders::new();
+    headers.extend(head.fields().iter());
     headers::set_age(&mut headers, head.age_seconds(now));
     headers
 }
 
 /// The headers of a 304 from the cache (RFC 9110, 15.4.5), with the Age at `now`.
-pub(crate) fn not_modified_headers(head: &StoredHead, now: Time) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for (name, value) in policy::not_modified_fields(head) {
-        headers.append(name, value);
-    }
+pub(crate) fn not_modified_headers(head: &StoredHead, now: Time) -> ResponseHeaders {
+    let mut headers = ResponseHeaders::new();
+    headers.extend(policy::not_modified_fields(head));
     headers::set_age(&mut headers, head.age_seconds(now));
     headers
 }
 
 /// Gives the cookies of the origin's newest response to the client whose request it answers. They are for this client
 /// alone, and the stored response does not have them.
-pub(crate) fn replace_cookies(headers: &mut HeaderMap, newest: &HeaderMap) {
-    if newest.contains_key(header::SET_COOKIE) {
-        headers.remove(header::SET_COOKIE);
-        for cookie in newest.get_all(header::SET_COOKIE) {
-            headers.append(header::SET_COOKIE, cookie.clone());
-        }
-    }
+pub(crate) fn replace_cookies(headers: &mut ResponseHeaders, newest: &ResponseHeaders) {
+    let cookies = newest.iter();
+    headers.replace(cookies.filter(|(name, _)| is_name(name, &header::SET_COOKIE)));
 }
 
 /// Writes the Content-Range of a part (RFC 9110, 14.4).
 pub(crate) fn insert_content_range(
-    headers: &mut HeaderMap,
+    headers: &mut ResponseHeaders,
     range: ByteRange,
     complete_bytes: Option<u64>,
 ) {
@@ -202,14 +194,14 @@ pub(crate) fn insert_content_range(
 }
 
 /// Writes the Content-Range of a 416 (RFC 9110, 15.5.17).
-pub(crate) fn insert_complete_length(headers: &mut HeaderMap, complete_bytes: Option<u64>) {
+pub(crate) fn insert_complete_length(headers: &mut ResponseHeaders, complete_bytes: Option<u64>) {
     if let Some(complete) = complete_bytes {
         insert_range(headers, &format!("bytes */{complete}"));
     }
 }
 
-fn insert_range(headers: &mut HeaderMap, range: &str) {
+fn insert_range(headers: &mut ResponseHeaders, range: &str) {
     if let Ok(range) = HeaderValue::from_str(range) {
-        headers.insert(header::CONTENT_RANGE, range);
+        headers.insert(&header::CONTENT_RANGE, &range);
     }
 }

@@ -2,14 +2,11 @@
 
 use std::io::Write as _;
 
-use actix_web::http::{
-    Version,
-    header::{self, HeaderMap, HeaderName, HeaderValue},
-};
+use actix_web::http::{Version, header};
 
 use crate::{
     config::Config,
-    headers::{self, CacheStatus, OwnVia, write_header_line, write_line},
+    headers::{self, CacheStatus, OwnVia, ResponseHeaders, is_name, write_line},
     proxy::{request::request_id::RequestId, response::client_response::PreparedHeaders},
 };
 
@@ -28,38 +25,35 @@ pub(crate) struct ClientSide<'a, F> {
 pub(super) struct HitHeaders<'a, F> {
     client: ClientSide<'a, F>,
     lines: Vec<u8>,
-    /// Those that may be rewritten.
-    rewritten: HeaderMap,
     has_own_via: bool,
     has_date: bool,
 }
 
-impl<'a, F: FnOnce(&mut HeaderMap)> HitHeaders<'a, F> {
+impl<'a, F: Fn(&mut ResponseHeaders)> HitHeaders<'a, F> {
     pub(super) fn new(client: ClientSide<'a, F>) -> Self {
         Self {
             client,
             lines: Vec::with_capacity(USUAL_BYTES),
-            rewritten: HeaderMap::new(),
             has_own_via: false,
             has_date: false,
         }
     }
 
-    /// Adds a stored field. Its name is in lower case.
+    /// Adds a stored field.
     pub(super) fn add(&mut self, name: &[u8], value: &[u8]) {
         if headers::is_rewritten(name) {
-            let (name, value) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value));
-            if let (Ok(name), Ok(value)) = (name, value) {
-                self.rewritten.append(name, value);
+            let mut rewritten = ResponseHeaders::from_iter([(name, value)]);
+            (self.client.rewrite)(&mut rewritten);
+            for (name, value) in rewritten.iter() {
+                write_line(&mut self.lines, name, value);
             }
             return;
         }
         if CacheStatus::replaces(name) || RequestId::replaces(self.client.config, name) {
             return;
         }
-        self.has_date |= name == header::DATE.as_str().as_bytes();
-        self.has_own_via |=
-            name == header::VIA.as_str().as_bytes() && self.client.via.is_in_line(value);
+        self.has_date |= is_name(name, &header::DATE);
+        self.has_own_via |= is_name(name, &header::VIA) && self.client.via.is_in_line(value);
         write_line(&mut self.lines, name, value);
     }
 
@@ -70,17 +64,12 @@ impl<'a, F: FnOnce(&mut HeaderMap)> HitHeaders<'a, F> {
         cache_status: &CacheStatus,
     ) -> PreparedHeaders {
         let lines = &mut self.lines;
-        if !self.rewritten.is_empty() {
-            (self.client.rewrite)(&mut self.rewritten);
-            for (name, value) in &self.rewritten {
-                write_header_line(lines, name, value);
-            }
-        }
         if !self.has_own_via {
-            write_header_line(lines, &header::VIA, self.client.via.of(Version::HTTP_11));
+            let via = self.client.via.of(Version::HTTP_11);
+            write_line(lines, b"Via", via.as_bytes());
         }
         // Writing to memory does not fail.
-        let _ = write!(lines, "age: {age_seconds}\r\n");
+        let _ = write!(lines, "Age: {age_seconds}\r\n");
         cache_status.write_lines(lines);
         PreparedHeaders::new(self.lines, self.has_date)
     }
@@ -88,6 +77,7 @@ impl<'a, F: FnOnce(&mut HeaderMap)> HitHeaders<'a, F> {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::http::header::HeaderName;
     use proptest::{collection::vec, prelude::*, sample::select};
 
     use super::*;
@@ -115,9 +105,10 @@ mod tests {
         "a",
     ];
 
-    fn lines_of(headers: &HeaderMap) -> Vec<String> {
+    fn lines_of(headers: &ResponseHeaders) -> Vec<String> {
+        let text = |bytes| str::from_utf8(bytes).unwrap();
         let lines = headers.iter();
-        let lines = lines.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()));
+        let lines = lines.map(|(name, value)| format!("{}: {}", text(name), text(value)));
         lines.collect()
     }
 
@@ -132,7 +123,7 @@ mod tests {
                 has_request_id.then(|| HeaderName::from_static("x-request-id"));
             let via = OwnVia::new("us").unwrap();
             let cache_status = CacheStatus::hit(Some(9));
-            let rewrite = |headers: &mut HeaderMap| {
+            let rewrite = |headers: &mut ResponseHeaders| {
                 let selection = config.select("/t", None);
                 let of = ResponseOf {
                     config: &config,
@@ -145,14 +136,12 @@ mod tests {
                 rewrite_response(&of, headers, headers::CookieRewriting::Off);
             };
 
-            let mut completed = HeaderMap::new();
-            for (name, value) in &fields {
-                completed.append(name.parse().unwrap(), HeaderValue::from_static(value));
-            }
+            let lines = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            let mut completed = ResponseHeaders::from_iter(lines);
             headers::set_age(&mut completed, 7);
             via.complete(&mut completed);
             if has_request_id {
-                completed.remove("x-request-id");
+                completed.remove(&HeaderName::from_static("x-request-id"));
             }
             rewrite(&mut completed);
             cache_status.write(&mut completed, &LastMember::default());
@@ -169,11 +158,11 @@ mod tests {
             let mut found: Vec<String> = text.lines().map(str::to_owned).collect();
 
             // Lines of one name are in their order, and names in any.
-            let name = |line: &String| line.split(':').next().unwrap().to_owned();
+            let name = |line: &String| line.split(':').next().unwrap().to_ascii_lowercase();
             expected.sort_by_key(name);
             found.sort_by_key(name);
             prop_assert_eq!(found, expected);
-            prop_assert_eq!(prepared.has_date(), completed.contains_key(header::DATE));
+            prop_assert_eq!(prepared.has_date(), completed.contains(&header::DATE));
         }
     }
 }

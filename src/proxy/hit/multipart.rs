@@ -6,11 +6,12 @@ use std::{
     hash::{BuildHasher as _, RandomState},
 };
 
-use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::http::header::{self, HeaderValue};
 use bytes::Bytes;
 
 use crate::{
     cache::{Body, Slices},
+    headers::ResponseHeaders,
     policy::{ByteRange, ContentRange},
 };
 
@@ -33,16 +34,16 @@ impl Multipart {
         base: u64,
         complete_bytes: Option<u64>,
         ranges: &[ByteRange],
-        headers: &mut HeaderMap,
+        headers: &mut ResponseHeaders,
     ) -> Self {
         let boundary = boundary();
-        let content_type = headers.get(header::CONTENT_TYPE).cloned();
+        let content_type = headers.get(&header::CONTENT_TYPE).map(<[u8]>::to_vec);
         // RFC 9110, 15.3.7.2: only the parts have one. The stored 200 may have one that means nothing.
-        headers.remove(header::CONTENT_RANGE);
+        headers.remove(&header::CONTENT_RANGE);
         if let Ok(value) =
             HeaderValue::try_from(format!("multipart/byteranges; boundary={boundary}"))
         {
-            headers.insert(header::CONTENT_TYPE, value);
+            headers.insert(&header::CONTENT_TYPE, &value);
         }
         let mut pieces = VecDeque::with_capacity(ranges.len() * 2 + 1);
         for range in ranges {
@@ -50,7 +51,7 @@ impl Multipart {
                 range: *range,
                 complete_bytes,
             };
-            let head = part_head(&boundary, content_type.as_ref(), &part);
+            let head = part_head(&boundary, content_type.as_deref(), &part);
             let slices = body.slices(range.first - base, range.last - base);
             pieces.extend([MultipartPiece::Text(head), MultipartPiece::Slices(slices)]);
         }
@@ -98,14 +99,14 @@ impl Iterator for Multipart {
 }
 
 /// The headers of a part, after the delimiter. Content-Type is copied byte for byte.
-fn part_head(boundary: &str, content_type: Option<&HeaderValue>, part: &ContentRange) -> Bytes {
+fn part_head(boundary: &str, content_type: Option<&[u8]>, part: &ContentRange) -> Bytes {
     let mut head = format!("\r\n--{boundary}\r\n").into_bytes();
     if let Some(content_type) = content_type {
-        head.extend_from_slice(b"content-type: ");
-        head.extend_from_slice(content_type.as_bytes());
+        head.extend_from_slice(b"Content-Type: ");
+        head.extend_from_slice(content_type);
         head.extend_from_slice(b"\r\n");
     }
-    let range = format!("content-range: {}\r\n\r\n", part.to_field_value());
+    let range = format!("Content-Range: {}\r\n\r\n", part.to_field_value());
     head.extend_from_slice(range.as_bytes());
     head.into()
 }

@@ -5,11 +5,12 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use actix_web::http::{StatusCode, header::HeaderMap};
+use actix_web::http::StatusCode;
 use bytes::Bytes;
 
 use crate::{
     cache::Entry,
+    headers::ResponseHeaders,
     policy::{self, ResponseForm, Time},
     proxy::{
         hit::{
@@ -46,7 +47,7 @@ impl PreparedResponses {
         form: &ResponseForm,
         (index, entry): (usize, &Entry),
         now: Time,
-        client: ClientSide<'_, impl FnOnce(&mut HeaderMap)>,
+        client: ClientSide<'_, impl Fn(&mut ResponseHeaders)>,
     ) -> Option<ClientResponse> {
         let head = entry.head();
         let cache_status = hit_status(entry, now);
@@ -74,12 +75,12 @@ impl PreparedResponses {
             };
             let mut headers = HitHeaders::new(client);
             if is_whole {
-                for (name, value) in head.fields().texts_by_name() {
+                for (name, value) in head.fields().iter() {
                     headers.add(name, value);
                 }
             } else {
                 for (name, value) in policy::not_modified_fields(head) {
-                    headers.add(name.as_str().as_bytes(), value.as_bytes());
+                    headers.add(name, value);
                 }
             }
             *slot = Some(PreparedResponse {
@@ -92,7 +93,7 @@ impl PreparedResponses {
         let response = slot.as_ref()?;
         Some(ClientResponse {
             status,
-            headers: HeaderMap::new(),
+            headers: ResponseHeaders::new(),
             body: ResponseBody::Prepared(response.body.clone(), Rc::clone(&response.headers)),
             cache_status,
             problem: None,

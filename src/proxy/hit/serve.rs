@@ -1,10 +1,8 @@
 //! A hit: the response to a request from a stored one.
 
-use actix_web::http::header::HeaderMap;
-
 use crate::{
     cache::{CachedLookup, Entry},
-    headers::{CookieRewriting, RequestOutcome},
+    headers::{CookieRewriting, RequestOutcome, ResponseHeaders},
     policy::{self, Reason, Reuse, Time},
     proxy::{
         hit::{
@@ -31,7 +29,7 @@ pub(crate) fn serve(
     let client = ClientSide {
         via: &worker.shared.via,
         config: &forwarded.config,
-        rewrite: |headers: &mut HeaderMap| {
+        rewrite: |headers: &mut ResponseHeaders| {
             rewrite_headers(headers, forwarded, CookieRewriting::Off)
         },
     };
@@ -58,7 +56,7 @@ pub(crate) fn prepared(
     lookup: &CachedLookup<PreparedResponses>,
     (index, entry): (usize, &Entry),
     now: Time,
-    client: ClientSide<'_, impl FnOnce(&mut HeaderMap)>,
+    client: ClientSide<'_, impl Fn(&mut ResponseHeaders)>,
 ) -> Option<ClientResponse> {
     let length = Some(entry.body().len_bytes());
     let form = policy::response_form(view, entry.head(), length);

@@ -10,7 +10,7 @@ mod place;
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
-use actix_web::http::{StatusCode, header::HeaderMap};
+use actix_web::http::StatusCode;
 use bytes::Bytes;
 use futures_core::Stream;
 use tokio::sync::oneshot;
@@ -22,6 +22,7 @@ use crate::{
         FetchTicket, Get,
     },
     error::ProxyError,
+    headers::ResponseHeaders,
     policy::{self, Audience, BodyKey, Provenance, Reason, RequestContent, StoredHead, Time},
     proxy::{
         dry_run::{DescribedRequest, forwarded_form},
@@ -52,7 +53,7 @@ pub struct ImportedResponse {
     /// The status.
     pub status: StatusCode,
     /// The end-to-end headers.
-    pub headers: HeaderMap,
+    pub headers: ResponseHeaders,
     /// The length of the body, in bytes.
     pub length: u64,
     /// Whom it is served to.

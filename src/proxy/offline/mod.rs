@@ -11,15 +11,12 @@ pub(super) mod missing;
 
 use std::{rc::Rc, sync::Arc};
 
-use actix_web::http::{
-    StatusCode,
-    header::{self, HeaderMap},
-};
+use actix_web::http::{StatusCode, header};
 
 use crate::{
     cache::{CachedLookup, Entry, Key},
     error::ProxyError,
-    headers::{CacheStatus, RequestOutcome},
+    headers::{CacheStatus, RequestOutcome, ResponseHeaders},
     policy::{self, OfflineDecision, Reason, StoredHead, Time},
     proxy::{
         fetch::{from_disk::load_alone, recording::recorded_key},
@@ -136,10 +133,10 @@ fn serve(forwarded: &ForwardedRequest, key: &Key, entry: &Arc<Entry>, now: Time)
 /// RFC 9110, 15.5.13.
 fn precondition_failed() -> ClientResponse {
     let sentence = "The stored response does not meet the condition of the request.\n";
-    let mut headers = HeaderMap::new();
+    let mut headers = ResponseHeaders::new();
     headers.insert(
-        header::CACHE_CONTROL,
-        header::HeaderValue::from_static("no-store"),
+        &header::CACHE_CONTROL,
+        &header::HeaderValue::from_static("no-store"),
     );
     ClientResponse {
         status: StatusCode::PRECONDITION_FAILED,

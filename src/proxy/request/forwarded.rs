@@ -102,7 +102,7 @@ impl ForwardedRequest {
         let mut forwarded = Self::of(&head, shared, names, recent)?;
         if let Some(id) = RequestId::of(request, &config.config) {
             let forwarded = Rc::make_mut(&mut forwarded);
-            id.write(forwarded.headers.make_mut());
+            id.forward(forwarded.headers.make_mut());
             forwarded.fields = RequestFields::of(&forwarded.headers);
         }
         Ok(forwarded)

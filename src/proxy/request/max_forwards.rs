@@ -10,7 +10,7 @@ use actix_web::{
 
 use crate::{
     error::FORWARDED_METHODS,
-    headers::{self as message_headers, CacheStatus},
+    headers::{self as message_headers, CacheStatus, ResponseHeaders},
     origin::RequestHeaders,
     policy::Policy,
     proxy::response::client_response::{ClientResponse, ResponseBody},
@@ -35,8 +35,8 @@ pub(crate) fn final_response(request: &HttpRequest, policy: &Policy) -> Option<C
             Vec::new(),
         ),
     };
-    let mut headers = HeaderMap::new();
-    headers.insert(name, value);
+    let mut headers = ResponseHeaders::new();
+    headers.insert(&name, &value);
     Some(ClientResponse {
         status: StatusCode::OK,
         headers,

@@ -8,6 +8,8 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::{config::Config, headers};
 
+use crate::headers::{ResponseHeaders, is_name};
+
 /// The longest id of a client that is kept, in bytes.
 const MAX_ID_BYTES: usize = 128;
 /// New ids do not occur twice.
@@ -44,14 +46,19 @@ impl RequestId {
         request.extensions().get::<Self>().cloned()
     }
 
-    /// True for the lower-case name of a header of the origin that is replaced: each response has the id of its own request.
+    /// True for the name of a header of the origin that is replaced: each response has the id of its own request.
     pub(crate) fn replaces(config: &Config, name: &[u8]) -> bool {
         let id = config.deployment.request_id.as_ref();
-        id.is_some_and(|id| id.as_str().as_bytes() == name)
+        id.is_some_and(|id| is_name(name, id))
     }
 
-    /// Sets the header.
-    pub(crate) fn write(&self, headers: &mut HeaderMap) {
+    /// Sets the header of a response.
+    pub(crate) fn set_in(&self, headers: &mut ResponseHeaders) {
+        headers.insert(&self.name, &self.value);
+    }
+
+    /// Sets the header of a request that is forwarded.
+    pub(crate) fn forward(&self, headers: &mut HeaderMap) {
         headers.insert(self.name.clone(), self.value.clone());
     }
 

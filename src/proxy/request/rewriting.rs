@@ -9,7 +9,7 @@ use crate::{
     error::ProxyError,
     headers::{
         self, ClientAddress, ClientScheme, CookieRewriting, ForwardedClient, HostHeader,
-        ProxiedOrigin,
+        ProxiedOrigin, ResponseHeaders,
     },
     origin::OriginUrl,
     policy::{OriginIndex, Route},
@@ -132,7 +132,7 @@ pub(crate) struct ResponseOf<'a> {
 /// Makes the headers of a response name the proxy where they name an origin.
 pub(crate) fn rewrite_response(
     of: &ResponseOf<'_>,
-    headers: &mut HeaderMap,
+    headers: &mut ResponseHeaders,
     cookies: CookieRewriting,
 ) {
     let &ResponseOf {

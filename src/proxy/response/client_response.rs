@@ -2,15 +2,12 @@
 
 use std::{cell::OnceCell, rc::Rc, time::Duration};
 
-use actix_web::{
-    body::BodySize,
-    http::{StatusCode, header::HeaderMap},
-};
+use actix_web::{body::BodySize, http::StatusCode};
 use bytes::Bytes;
 
 use crate::{
     cache::{FileBody, Slices},
-    headers::CacheStatus,
+    headers::{CacheStatus, ResponseHeaders},
     origin::SwitchedConnection,
     proxy::{
         hit::multipart::Multipart,
@@ -21,8 +18,8 @@ use crate::{
 /// The response to a client.
 pub(crate) struct ClientResponse {
     pub(crate) status: StatusCode,
-    /// Its end-to-end headers; none if the body is [`ResponseBody::Prepared`], which has them.
-    pub(crate) headers: HeaderMap,
+    /// Its end-to-end headers, after those of [`ResponseBody::Prepared`] if it has that body.
+    pub(crate) headers: ResponseHeaders,
     pub(crate) body: ResponseBody,
     pub(crate) cache_status: CacheStatus,
     /// What went wrong, for the log; `None` if nothing did.
@@ -69,6 +66,15 @@ impl PreparedHeaders {
     pub fn has_date(&self) -> bool {
         self.has_date
     }
+}
+
+/// The headers of a response as the server sends them.
+#[derive(Default)]
+pub struct SentHeaders {
+    /// Lines that precede the others; `None` if there are none.
+    pub prepared: Option<Rc<PreparedHeaders>>,
+    /// The others.
+    pub own: ResponseHeaders,
 }
 
 /// Where the bytes of a response come from.

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::http::header::{self, HeaderValue};
 
 use crate::{
     cache::SharedError,
     error::ProxyError,
-    headers::{CacheStatus, RequestOutcome, StoreOutcome},
+    headers::{CacheStatus, RequestOutcome, ResponseHeaders, StoreOutcome},
     origin::OriginErrorKind,
     policy::{Forward, Reason},
     proxy::response::client_response::{ClientResponse, ResponseBody},
@@ -88,9 +88,9 @@ impl FailedRequest {
             }
         };
         let is_offline = name == OriginErrorKind::Offline.name();
-        let mut headers = HeaderMap::new();
+        let mut headers = ResponseHeaders::new();
         if let Some(seconds) = retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            headers.insert(&header::RETRY_AFTER, &HeaderValue::from(seconds));
         }
         ClientResponse {
             status,

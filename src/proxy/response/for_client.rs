@@ -1,9 +1,9 @@
 //! A response as its client gets it: it names the proxy where the origin names itself.
 
-use actix_web::{HttpRequest, http::header::HeaderMap};
+use actix_web::HttpRequest;
 
 use crate::{
-    headers::CookieRewriting,
+    headers::{CookieRewriting, ResponseHeaders},
     proxy::{
         connection::Connection,
         request::{
@@ -36,7 +36,7 @@ pub(crate) fn rewrite(
 
 /// Rewrites headers of the response to `forwarded`.
 pub(crate) fn rewrite_headers(
-    headers: &mut HeaderMap,
+    headers: &mut ResponseHeaders,
     forwarded: &ForwardedRequest,
     cookies: CookieRewriting,
 ) {

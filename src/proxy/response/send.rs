@@ -19,7 +19,7 @@ use crate::{
         connection::Connection,
         response::{
             access_log::AccessLogEntry,
-            client_response::{ClientResponse, ResponseBody},
+            client_response::{ClientResponse, ResponseBody, SentHeaders},
             tracked_body::{SentBody, TrackedBody},
             transfer_log::TransferLog,
         },
@@ -58,9 +58,16 @@ impl ClientResponse {
         };
         let sent = self.sent_body(request.method());
         let log = TransferLog::new(&worker.counters, &self.cache_status, entry);
-        if let ResponseBody::Prepared(_, headers) = &self.body {
-            connection.set_prepared(Rc::clone(headers));
+        if config.cors {
+            allow_site(&mut self.headers, request.method(), request.headers());
         }
+        connection.set_headers(SentHeaders {
+            prepared: match &self.body {
+                ResponseBody::Prepared(_, headers) => Some(Rc::clone(headers)),
+                _ => None,
+            },
+            own: self.headers,
+        });
         let body = match self.body {
             ResponseBody::Tunnel(accepted, idle) => {
                 connection.start_tunnel(Tunnel::new(*accepted, idle, log.into_tunnel_log()));
@@ -69,13 +76,6 @@ impl ClientResponse {
             body => BoxBody::new(TrackedBody::new(body, sent, log)),
         };
         let mut response = HttpResponse::with_body(self.status, body);
-        // To a map that is empty nothing is moved: that would drop the one that actix-web keeps for a response.
-        if !self.headers.is_empty() {
-            *response.headers_mut() = self.headers;
-        }
-        if config.cors {
-            allow_site(response.headers_mut(), request.method(), request.headers());
-        }
         if let Some(connection_type) = connection_type {
             response.head_mut().set_connection_type(connection_type);
         }
@@ -98,7 +98,7 @@ impl ClientResponse {
             ResponseBody::Prepared(..) => return,
             ResponseBody::Sentence(_) => {
                 let text = HeaderValue::from_static("text/plain; charset=utf-8");
-                self.headers.insert(header::CONTENT_TYPE, text);
+                self.headers.insert(&header::CONTENT_TYPE, &text);
             }
             ResponseBody::Generated(_) => {}
             _ => worker.shared.via.complete(&mut self.headers),

@@ -73,7 +73,7 @@ pub(crate) async fn forward_handshake(
     };
     let mut headers = std::mem::take(&mut connection.headers);
     headers::remove_hop_by_hop(&mut headers);
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(&header::UPGRADE, &HeaderValue::from_static("websocket"));
     Ok(Box::new(ClientResponse {
         status: StatusCode::SWITCHING_PROTOCOLS,
         headers,

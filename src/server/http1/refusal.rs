@@ -53,7 +53,7 @@ impl<S> Http1<S> {
         for part in [
             status.as_bytes(),
             &refused.lines,
-            b"connection: close\r\n\r\n",
+            b"Connection: close\r\n\r\n",
         ] {
             self.output.extend(part);
         }

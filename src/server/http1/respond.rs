@@ -18,11 +18,7 @@ use actix_web::{
 };
 use bytes::Bytes;
 
-use super::{
-    AfterResponse, Http1,
-    received_body::ReceivedBody,
-    response_head::{self, HeaderLines},
-};
+use super::{AfterResponse, Http1, received_body::ReceivedBody, response_head};
 use crate::{
     proxy::Tunnel,
     server::{
@@ -155,14 +151,11 @@ where
             || is_last
             || !body.is_complete();
         let keep_alive = asked.keep_alive && !closes;
-        let prepared = self.connection.take_prepared();
-        let lines = HeaderLines {
-            prepared: prepared.as_deref(),
-            head,
-        };
+        let sent = self.connection.take_headers();
         let buffer = self.output.head();
-        response_head::write(buffer, lines, asked.version, (size, framing), keep_alive);
-        drop(response);
+        let headers = (&sent, head);
+        response_head::write(buffer, headers, asked.version, (size, framing), keep_alive);
+        drop((sent, response));
         match framing {
             ResponseFraming::None => {
                 drop(content);

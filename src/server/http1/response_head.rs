@@ -5,24 +5,18 @@ use actix_web::http::{StatusCode, Version, header};
 use bytes::{BufMut as _, BytesMut};
 
 use crate::{
-    proxy::PreparedHeaders,
+    proxy::SentHeaders,
     server::{
         content::{ResponseFraming, content_length, is_written_by_server},
         date::date,
     },
 };
 
-/// The status and the headers of a response.
-pub(super) struct HeaderLines<'a> {
-    /// Lines that precede the headers of `head`; `None` if there are none.
-    pub(super) prepared: Option<&'a PreparedHeaders>,
-    pub(super) head: &'a ResponseHead,
-}
-
-/// Writes the head of a response whose body has `size`. `keep_alive` is true if the connection is used again.
+/// Writes the head of a response whose body has `size`: with `sent`, and the headers of `head` after them. `keep_alive` is true
+/// if the connection is used again.
 pub(super) fn write(
     into: &mut BytesMut,
-    HeaderLines { prepared, head }: HeaderLines<'_>,
+    (sent, head): (&SentHeaders, &ResponseHead),
     version: Version,
     (size, framing): (BodySize, ResponseFraming),
     keep_alive: bool,
@@ -36,17 +30,18 @@ pub(super) fn write(
     into.put_u8(b' ');
     into.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     into.put_slice(b"\r\n");
-    let mut has_date = prepared.is_some_and(PreparedHeaders::has_date);
-    if let Some(prepared) = prepared {
+    let mut has_date = sent.own.contains(&header::DATE) || head.headers.contains_key(header::DATE);
+    if let Some(prepared) = &sent.prepared {
+        has_date |= prepared.has_date();
         into.put_slice(prepared.lines());
     }
+    let own = sent.own.written(|name| is_written_by_server(name, status));
+    own.for_each(|lines| into.put_slice(lines));
     for (name, value) in &head.headers {
-        if is_written_by_server(name, status) {
-            continue;
-        }
-        has_date |= *name == header::DATE;
-        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            into.put_slice(part);
+        if !is_written_by_server(name.as_str().as_bytes(), status) {
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                into.put_slice(part);
+            }
         }
     }
     if !has_date {
@@ -59,12 +54,12 @@ pub(super) fn write(
 
 fn write_length(into: &mut BytesMut, status: StatusCode, size: BodySize, framing: ResponseFraming) {
     if framing == ResponseFraming::Chunked {
-        into.put_slice(b"transfer-encoding: chunked\r\n");
+        into.put_slice(b"Transfer-Encoding: chunked\r\n");
     }
     if let Some(bytes) = content_length(status, size) {
         let mut digits = itoa::Buffer::new();
         let digits = digits.format(bytes).as_bytes();
-        for part in [b"content-length: ", digits, b"\r\n"] {
+        for part in [b"Content-Length: ", digits, b"\r\n"] {
             into.put_slice(part);
         }
     }
@@ -72,17 +67,17 @@ fn write_length(into: &mut BytesMut, status: StatusCode, size: BodySize, framing
 
 fn write_connection(into: &mut BytesMut, kind: ConnectionType, version: Version, keep_alive: bool) {
     if kind == ConnectionType::Upgrade {
-        into.put_slice(b"connection: upgrade\r\n");
+        into.put_slice(b"Connection: upgrade\r\n");
     } else if !keep_alive && version >= Version::HTTP_11 {
-        into.put_slice(b"connection: close\r\n");
+        into.put_slice(b"Connection: close\r\n");
     } else if keep_alive && version < Version::HTTP_11 {
-        into.put_slice(b"connection: keep-alive\r\n");
+        into.put_slice(b"Connection: keep-alive\r\n");
     }
 }
 
 /// Writes the Date of a response that has none (RFC 9110, 6.6.1).
 fn write_date(into: &mut BytesMut) {
-    for part in [b"date: ", &*date(), b"\r\n"] {
+    for part in [b"Date: ", &*date(), b"\r\n"] {
         into.put_slice(part);
     }
 }

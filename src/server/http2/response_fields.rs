@@ -9,32 +9,29 @@ use http::{
 
 use super::fields;
 use crate::{
-    proxy::PreparedHeaders,
+    proxy::SentHeaders,
     server::{
         content::{content_length, is_written_by_server},
         date::date,
     },
 };
 
-/// The head of a response whose body has `size`. `prepared` has fields that precede those of `head`; `None` if there are none.
-pub(super) fn of(
-    prepared: Option<&PreparedHeaders>,
-    head: &ResponseHead,
-    size: BodySize,
-) -> Response<()> {
+/// The head of a response whose body has `size`: with `sent`, and the headers of `head` after them.
+pub(super) fn of(sent: &SentHeaders, head: &ResponseHead, size: BodySize) -> Response<()> {
     let mut response = Response::new(());
     // Both types have the same numbers.
     if let Ok(status) = StatusCode::from_u16(head.status.as_u16()) {
         *response.status_mut() = status;
     }
     let fields = response.headers_mut();
-    if let Some(prepared) = prepared {
+    if let Some(prepared) = &sent.prepared {
         fields.clone_from(prepared.fields(fields::of_lines));
     }
-    for (name, value) in &head.headers {
+    let others = head.headers.iter();
+    let others = others.map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+    for (name, value) in sent.own.iter().chain(others) {
         if !is_written_by_server(name, head.status) {
-            let value = Bytes::copy_from_slice(value.as_bytes());
-            fields::append(fields, name.as_str().as_bytes(), value);
+            fields::append(fields, name, Bytes::copy_from_slice(value));
         }
     }
     if !fields.contains_key(DATE)

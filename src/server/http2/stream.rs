@@ -222,9 +222,9 @@ async fn send<S>(
     let head = response.head();
     let size = content.size();
     let framing = ResponseFraming::of((method, Version::HTTP_2), head.status, size);
-    let prepared = connection.take_prepared();
-    let head = response_fields::of(prepared.as_deref(), head, size);
-    drop((response, prepared));
+    let sent = connection.take_headers();
+    let head = response_fields::of(&sent, head, size);
+    drop((response, sent));
     if framing == ResponseFraming::None {
         drop(content);
         return client.send_response(head, true).map(drop).map_err(|_| Left);

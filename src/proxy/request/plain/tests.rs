@@ -261,11 +261,15 @@ fn map(lines: &[(&str, &str)]) -> HeaderMap {
 
 /// The head of the response to `forwarded` that is stored, with these fields in Vary; `None` if it is not stored.
 fn stored(forwarded: &ForwardedRequest, vary: &[&str], cache_control: &str) -> Option<StoredHead> {
-    let headers = map(&[
+    let lines = [
         ("cache-control", cache_control),
         ("etag", "\"a\""),
         ("vary", &vary.join(", ")),
-    ]);
+    ];
+    let lines = lines
+        .iter()
+        .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    let headers = policy::ResponseHeaders::from_iter(lines);
     let response = Response {
         status: StatusCode::OK,
         headers: &headers,

@@ -55,12 +55,10 @@ impl OfLines for HeaderMap {
 
 impl OfLines for ResponseHeaders {
     fn of_lines(lines: Lines<'_>) -> Self {
-        let mut headers = Self::new();
-        headers.extend(
-            lines
-                .iter()
-                .map(|(name, value)| (name.as_bytes(), value.as_bytes())),
-        );
+        let bytes = lines
+            .iter()
+            .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let headers: Self = bytes.collect();
         assert_eq!(headers.len(), lines.len());
         headers
     }

@@ -32,8 +32,7 @@ pub struct Interpretation {
 
 /// How `stored` is understood under `policy`.
 pub fn interpret(policy: &Policy, stored: &StoredHead) -> Interpretation {
-    let mut headers = ResponseHeaders::new();
-    headers.extend(stored.fields().iter());
+    let mut headers: ResponseHeaders = stored.fields().iter().collect();
     if let Some(named) = stored.connection_fields() {
         headers.replace(named.iter());
     }

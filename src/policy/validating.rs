@@ -177,15 +177,12 @@ fn merged_connection_fields(
 ) -> Option<ResponseHeaders> {
     let mut merged = ResponseHeaders::new();
     let held = stored.connection_fields().into_iter();
-    let is_replaced = |name: &[u8]| {
-        let mut newer = response.headers.iter();
-        newer.any(|(newer, _)| newer.eq_ignore_ascii_case(name))
-    };
     // The Age and Date of a stored response say nothing about a newer one.
     let held = held
         .flat_map(Fields::iter)
-        .filter(|(name, _)| !is_name(name, &AGE) && !is_name(name, &DATE) && !is_replaced(name));
+        .filter(|(name, _)| !is_name(name, &AGE) && !is_name(name, &DATE));
     merged.extend(held);
+    merged.remove_names_of(response.headers.iter());
     if let Some(named) = response.connection_fields {
         merged.replace(named.iter());
     }

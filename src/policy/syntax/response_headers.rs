@@ -1,6 +1,6 @@
 //! The headers of a response, in one block of memory, with the order and the names that they came with.
 
-use std::ops::Range;
+use std::{collections::HashSet, ops::Range};
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 use memchr::memchr3;
@@ -172,12 +172,17 @@ impl ResponseHeaders {
 
     /// Adds lines at the end in the place of all lines of their names. Those that are not valid are left out.
     pub fn replace<'h>(&mut self, lines: impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone) {
-        let newer = lines.clone();
-        self.retain(|name, _| {
-            let mut newer = newer.clone();
-            !newer.any(|(newer, _)| newer.eq_ignore_ascii_case(name))
-        });
+        self.remove_names_of(lines.clone());
         self.extend(lines);
+    }
+
+    /// Removes all lines that have the name of one of these lines. Both can be a thousand.
+    pub fn remove_names_of<'h>(&mut self, lines: impl Iterator<Item = (&'h [u8], &'h [u8])>) {
+        let names = lines.map(|(name, _)| HeaderName::from_bytes(name));
+        let names: HashSet<HeaderName> = names.flatten().collect();
+        self.retain(|name, _| {
+            !HeaderName::from_bytes(name).is_ok_and(|name| names.contains(&name))
+        });
     }
 
     /// Gives the lines of this name other values, where `other` returns some. One that is not valid is not taken.
@@ -197,12 +202,9 @@ impl ResponseHeaders {
 
     /// Removes all lines of this name. True if there were some.
     pub fn remove(&mut self, name: &HeaderName) -> bool {
-        let name = name.as_str().as_bytes();
-        let mut next = self.position(name, 0);
-        let is_there = next.is_some();
-        while let Some(at) = next {
-            self.lines.remove(at);
-            next = self.position(name, at);
+        let is_there = self.contains(name);
+        if is_there {
+            self.retain(|line, _| !is_name(line, name));
         }
         is_there
     }

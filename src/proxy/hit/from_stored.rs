@@ -159,16 +159,14 @@ fn placement(head: &StoredHead, length: Option<u64>) -> (u64, Option<u64>) {
 
 /// The stored headers with the Age at `now`.
 pub(crate) fn stored_headers(head: &StoredHead, now: Time) -> ResponseHeaders {
-    let mut headers = ResponseHeaders::new();
-    headers.extend(head.fields().iter());
+    let mut headers: ResponseHeaders = head.fields().iter().collect();
     headers::set_age(&mut headers, head.age_seconds(now));
     headers
 }
 
 /// The headers of a 304 from the cache (RFC 9110, 15.4.5), with the Age at `now`.
 pub(crate) fn not_modified_headers(head: &StoredHead, now: Time) -> ResponseHeaders {
-    let mut headers = ResponseHeaders::new();
-    headers.extend(policy::not_modified_fields(head));
+    let mut headers: ResponseHeaders = policy::not_modified_fields(head).collect();
     headers::set_age(&mut headers, head.age_seconds(now));
     headers
 }

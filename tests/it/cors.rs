@@ -136,7 +136,7 @@ fn with_cors_every_response_is_open_to_the_page_that_asks() {
         ),
     }
     });
-    let proxy = Home::new().start(&origin.url(), &["--cors"]);
+    let proxy = Home::new().start(&origin.url(), &["--cors", "--request-id", "X-Request-Id"]);
     for (x_cache, page) in [
         ("MISS", "http://app.test:3000"),
         ("HIT", "http://app.test:3000"),
@@ -149,7 +149,7 @@ fn with_cors_every_response_is_open_to_the_page_that_asks() {
         is_open_to(&response, page);
         let exposed = response.field("access-control-expose-headers").unwrap();
         let exposed: Vec<&str> = exposed.split(", ").collect();
-        for name in ["etag", "x-cache", "x-total"] {
+        for name in ["etag", "x-cache", "x-request-id", "x-total"] {
             assert!(exposed.contains(&name), "{exposed:?}");
         }
         let not_modified =

@@ -262,6 +262,19 @@ fn a_missing_sitemap_is_reported_as_no_file() {
 }
 
 #[test]
+fn a_location_that_controls_the_terminal_is_not_printed() {
+    let origin = Origin::start(|exchange| {
+        let location = "Location: /\u{9b}31m\u{202e}gnp\r\n";
+        exchange.answer("302 Found", location, "")
+    });
+    let home = Home::new();
+    let _proxy = home.start(&origin.url(), &[]);
+    let done = home.run(&["warm", "/old.xml"]);
+    done.refused(1, &["cannot read /old.xml as a sitemap: 302 Found\n"]);
+    assert!(done.stderr.is_ascii(), "{done:?}");
+}
+
+#[test]
 fn a_single_path_gets_a_suggestion() {
     let origin = Origin::start(|exchange| exchange.ok("", "<html><body/></html>"));
     let home = Home::new();

@@ -211,7 +211,9 @@ impl Fetcher {
                 return Err(Tried::PutOff(put_off));
             }
             if response.status != StatusCode::OK {
+                // Beyond ASCII there are letters that control a terminal.
                 let to = response.headers.get(&header::LOCATION);
+                let to = to.filter(|to| to.is_ascii());
                 let to = to.and_then(|to| str::from_utf8(to).ok());
                 let to = to.map_or_else(String::new, |to| format!(", to {to}"));
                 return Err(failed(

@@ -68,9 +68,9 @@ fn keys_in_use_unknown_to_the_actor_pin_no_bodies() {
             }
         }
         cache.send(Clear).await.unwrap();
-        let stats = used(&cache).await;
-        assert_eq!(stats.stored_bytes, 0);
-        assert!(stats.used_bytes <= MIB, "{stats:?}");
+        assert_eq!(used(&cache).await.stored_bytes, 0);
+        // What is large is freed in a thread of its own.
+        until(|| used(&cache), |stats| stats.used_bytes <= MIB).await;
     });
 }
 

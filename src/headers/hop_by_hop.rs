@@ -92,7 +92,7 @@ pub(super) fn named_in_connection<'h>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::title_case;
+    use crate::{headers::test_maps::response, policy::title_case};
 
     #[test]
     fn all_that_are_listed_are_matched_and_no_other() {
@@ -107,5 +107,24 @@ mod tests {
             assert!(!is_hop_by_hop(&name), "{name}");
             assert!(!is_listed_as_written(&as_written(&name)), "{name}");
         }
+    }
+
+    #[test]
+    fn headers_that_connection_names_in_any_case_are_removed_and_returned() {
+        let lines = [
+            ("Connection", "x-A, close"),
+            ("X-a", "1"),
+            ("Keep-Alive", "5"),
+            ("x-b", "2"),
+            ("CONNECTION", "X-C ,keep-alive"),
+            ("x-c", "3"),
+            ("X-A", "4"),
+        ];
+        let mut headers = response(&lines);
+        let removed = remove_hop_by_hop(&mut headers).unwrap();
+        assert!(headers.iter().eq([(&b"x-b"[..], &b"2"[..])]));
+        let expected: [(&[u8], &[u8]); 3] = [(b"X-a", b"1"), (b"x-c", b"3"), (b"X-A", b"4")];
+        assert!(removed.iter().eq(expected));
+        assert!(remove_hop_by_hop(&mut headers).is_none());
     }
 }

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// Initial capacity for the head of a request, in bytes.
-const USUAL_REQUEST_HEAD_BYTES: usize = 1024;
+const USUAL_REQUEST_HEAD_BYTES: usize = 768;
 
 /// Finds the head of the final response in the bytes received.
 #[derive(Default)]

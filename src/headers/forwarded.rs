@@ -98,7 +98,7 @@ pub fn forwarded_headers(
 
 /// True for a header of a client that is not forwarded, whatever it carries.
 pub fn is_dropped(name: &HeaderName) -> bool {
-    is_hop_by_hop(name)
+    is_hop_by_hop(name.as_ref())
         || folds_to_framing(name)
         || is_unkeyed(name)
         || *name == header::HOST

@@ -52,6 +52,8 @@ use std::{
 
 use dice::setting;
 use lane::{Lane, MAX_DISK_BYTES, Storing};
+use resources::{NONE, Resource};
+use truth::{Checked, Truth};
 
 /// Stores that are used at the same time.
 const LANES: u64 = 4;
@@ -168,6 +170,25 @@ fn a_damaged_store_serves_right_bytes() {
     let counts = lane.truth.counts();
     let happened = ["found", "damages"].map(|what| counts.contains_key(what));
     assert_eq!(happened, [true, true], "{counts:?}");
+}
+
+#[test]
+fn what_is_asked_for_while_something_ends_need_not_be_stored() {
+    let truth = Truth::new();
+    let ask = || truth.ask(Resource(2), NONE, NONE);
+    let number = |number| Checked {
+        number,
+        is_hit: false,
+    };
+    let mut asked = None;
+    truth.ending("a change", &[], &[Resource(2)], || {
+        asked = Some(ask());
+        true
+    });
+    truth.received(&asked.unwrap(), number(1));
+    assert_eq!(truth.must_be_stored().len(), 0);
+    truth.received(&ask(), number(1));
+    assert_eq!(truth.must_be_stored().len(), 1);
 }
 
 #[test]

@@ -82,7 +82,8 @@ pub(crate) struct Asked {
     pub(crate) lang: &'static str,
     removed: u64,
     expired: u64,
-    ends_begun: u64,
+    /// How many ends were over. Responses that are fetched while one is under way may be ended by it.
+    ends_over: u64,
     given: u64,
 }
 
@@ -163,7 +164,7 @@ impl Truth {
             lang,
             removed: state.ends.removed[index],
             expired: state.ends.expired[index],
-            ends_begun: state.ends.begun[index],
+            ends_over: state.ends.begun[index] - state.ends.under_way[index],
             given: state.given,
         }
     }
@@ -246,9 +247,7 @@ impl Truth {
         };
         let mut state = self.state();
         let Resource(index) = asked.resource;
-        let is_undisturbed =
-            state.ends.under_way[index] == 0 && state.ends.begun[index] == asked.ends_begun;
-        if is_undisturbed {
+        if state.ends.begun[index] == asked.ends_over {
             // Of fetches at the same time another one may be stored, but none that was answered before this one began.
             let least = match checked.is_hit {
                 true => checked.number,
